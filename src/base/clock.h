@@ -1,0 +1,17 @@
+/* Time that only goes forward, for deadlines. */
+#ifndef PRSERVD_CLOCK_H
+#define PRSERVD_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Milliseconds since some moment in the past. Any thread. */
+static inline uint64_t clock_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+#endif

@@ -1,0 +1,173 @@
+/* prservd: reads its options, then runs, starts or stops a server. */
+#include "daemon/daemonize.h"
+#include "daemon/options.h"
+#include "daemon/pidfile.h"
+#include "server/server.h"
+#include "version.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define STOP_MS 15000
+#define DAEMON_LOG "prserv.log"
+
+static int complain(const struct error *error, int status)
+{
+    (void)fprintf(stderr, "prservd: %s\n", error->text);
+    return status;
+}
+
+/* A connection is a descriptor: take as many as we are allowed to have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void find_pidfile(const struct options *options, char path[PATH_MAX])
+{
+    if (options->pid_file)
+        (void)snprintf(path, PATH_MAX, "%s", options->pid_file);
+    else
+        pidfile_path(&options->listeners[0].address, path);
+}
+
+/* ---- running ---- */
+
+/* What a running prservd holds. */
+struct process {
+    struct log *log;
+    struct pidfile pidfile;
+    struct server *server;
+};
+
+static int set_up(struct process *process, const struct options *options, struct error *error)
+{
+    const struct server_options server_options = {
+        .file = options->file,
+        .read_only = options->read_only,
+        .sync = options->sync,
+        .max_message_bytes = options->max_message_bytes,
+        .listeners = options->listeners,
+        .n_listeners = options->n_listeners,
+        .upstream = options->has_upstream ? &options->upstream : NULL,
+        .log = process->log,
+    };
+    char path[PATH_MAX];
+
+    if (options->command == COMMAND_START || options->pid_file) {
+        find_pidfile(options, path);
+        if (pidfile_create(&process->pidfile, path, error) != 0)
+            return ERROR_SYSTEM;
+    }
+    return server_create(&process->server, &server_options, error);
+}
+
+static void log_start(const struct options *options, struct log *log)
+{
+    char upstream[ADDRESS_TEXT_BYTES] = "none";
+
+    if (options->has_upstream)
+        address_format(&options->upstream, upstream);
+    log_write(log, LOG_INFO, "prservd %s serves %s%s, upstream: %s", PRSERVD_VERSION, options->file,
+        options->read_only ? " (read-only)" : "", upstream);
+    if (options->sync != STORE_SYNC_FULL && !options->read_only)
+        log_write(log, LOG_WARNING,
+            "With --sync other than full, the power failing can take back answers that were sent");
+}
+
+/* report: the descriptor that waits to hear how the start went, or -1. */
+static int run(const struct options *options, int report)
+{
+    const char *log_file = options->log_file;
+    struct process process = {.pidfile = {.descriptor = -1}};
+    struct error error;
+    int result;
+
+    if (!log_file && options->command == COMMAND_START)
+        log_file = DAEMON_LOG;
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    result = log_open(&process.log, log_file, options->log_level, &error);
+    if (result == 0)
+        result = set_up(&process, options, &error);
+    if (result != 0 && (log_file || !process.log) && report < 0)
+        (void)complain(&error, 1);
+    if (result != 0)
+        log_write(process.log, LOG_CRITICAL, "%s", error.text);
+    if (report >= 0)
+        daemonize_report(report, result == 0 ? NULL : error.text);
+    if (result == 0) {
+        log_start(options, process.log);
+        server_run(process.server);
+    }
+    server_free(process.server);
+    pidfile_remove(&process.pidfile);
+    log_close(process.log);
+    return result == 0 ? 0 : 1;
+}
+
+/* ---- stopping ---- */
+
+static int stop(const struct options *options)
+{
+    char path[PATH_MAX];
+    struct error error;
+    pid_t holder;
+    int descriptor;
+    struct pollfd gone;
+
+    find_pidfile(options, path);
+    if (pidfile_holder(path, &holder, &error) != 0)
+        return complain(&error, 1);
+    descriptor = pidfd_open(holder, 0);
+    if (descriptor < 0 && errno == ESRCH)
+        return 0;
+    if (descriptor < 0 || pidfd_send_signal(descriptor, SIGTERM, NULL, 0) != 0) {
+        (void)error_set(&error, ERROR_SYSTEM, "can't end the server, process %ld: %s", (long)holder,
+            strerror(errno));
+        return complain(&error, 1);
+    }
+    gone = (struct pollfd){.fd = descriptor, .events = POLLIN};
+    if (poll(&gone, 1, STOP_MS) != 1) {
+        (void)error_set(&error, ERROR_SYSTEM, "the server, process %ld, did not end in %d s",
+            (long)holder, STOP_MS / 1000);
+        return complain(&error, 1);
+    }
+    (void)close(descriptor);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct error error;
+
+    if (options_read(&options, argc, argv, &error) != 0)
+        return complain(&error, 2);
+    switch (options.command) {
+    case COMMAND_HELP:
+        (void)fputs(options_help, stdout);
+        return 0;
+    case COMMAND_VERSION:
+        (void)printf("prservd %s\n", PRSERVD_VERSION);
+        return 0;
+    case COMMAND_START:
+        return run(&options, daemonize());
+    case COMMAND_STOP:
+        return stop(&options);
+    case COMMAND_RUN:
+        break;
+    }
+    return run(&options, -1);
+}

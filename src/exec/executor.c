@@ -1,0 +1,282 @@
+/* Each thread has a queue of its own; all of them, and the list of what is finished,
+ * are guarded by one mutex, which is held only to move lists. A thread that finds its
+ * queue empty sleeps on its condition. */
+#include "exec/executor.h"
+
+#include "base/clock.h"
+#include "exec/export.h"
+#include "exec/looker.h"
+#include "exec/odd_rows.h"
+#include "exec/writer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct worker {
+    struct executor *executor;
+    pthread_t thread;
+    bool started;
+    pthread_cond_t arrived;
+    struct job_list queue;
+};
+
+struct executor {
+    struct executor_options options;
+    struct store_options store_options;
+    struct odd_rows *odd_rows;
+    struct writer *writer; /* NULL: read-only */
+    struct looker *looker;
+    atomic_bool hurry;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    bool stopping;
+    struct worker workers[JOB_EXPORT + 1]; /* by job kind */
+    struct job_list finished;
+};
+
+/* ---- the threads ---- */
+
+/* Waits for jobs and takes them all. False: there are none, and the executor stops. */
+static bool take(struct worker *worker, struct job_list *jobs)
+{
+    struct executor *executor = worker->executor;
+    bool taken;
+
+    (void)pthread_mutex_lock(&executor->mutex);
+    while (STAILQ_EMPTY(&worker->queue) && !executor->stopping)
+        (void)pthread_cond_wait(&worker->arrived, &executor->mutex);
+    STAILQ_CONCAT(jobs, &worker->queue);
+    taken = !STAILQ_EMPTY(jobs);
+    (void)pthread_mutex_unlock(&executor->mutex);
+    return taken;
+}
+
+/* Takes what is there, without waiting. */
+static void take_more(struct worker *worker, struct job_list *jobs)
+{
+    struct executor *executor = worker->executor;
+
+    (void)pthread_mutex_lock(&executor->mutex);
+    STAILQ_CONCAT(jobs, &worker->queue);
+    (void)pthread_mutex_unlock(&executor->mutex);
+}
+
+static void hand_back(struct executor *executor, struct job_list *jobs)
+{
+    bool wake;
+
+    if (STAILQ_EMPTY(jobs))
+        return;
+    (void)pthread_mutex_lock(&executor->mutex);
+    wake = STAILQ_EMPTY(&executor->finished);
+    STAILQ_CONCAT(&executor->finished, jobs);
+    (void)pthread_mutex_unlock(&executor->mutex);
+    if (wake)
+        executor->options.wake(executor->options.context);
+}
+
+static void *write_jobs(void *argument)
+{
+    struct worker *worker = argument;
+    struct executor *executor = worker->executor;
+    struct job_list jobs = STAILQ_HEAD_INITIALIZER(jobs);
+    struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+    while (take(worker, &jobs)) {
+        while (writer_work(executor->writer, &jobs, &finished)) {
+            if (atomic_load(&executor->hurry))
+                writer_give_up(executor->writer, &finished);
+            hand_back(executor, &finished);
+            take_more(worker, &jobs);
+        }
+        hand_back(executor, &finished);
+    }
+    return NULL;
+}
+
+static void *look_jobs(void *argument)
+{
+    struct worker *worker = argument;
+    struct job_list jobs = STAILQ_HEAD_INITIALIZER(jobs);
+    struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+    while (take(worker, &jobs)) {
+        looker_work(worker->executor->looker, &jobs, &finished);
+        hand_back(worker->executor, &finished);
+    }
+    return NULL;
+}
+
+static void *export_jobs(void *argument)
+{
+    struct worker *worker = argument;
+    struct executor *executor = worker->executor;
+    struct job_list jobs = STAILQ_HEAD_INITIALIZER(jobs);
+    struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+    while (take(worker, &jobs)) {
+        struct job *job;
+
+        while ((job = STAILQ_FIRST(&jobs))) {
+            STAILQ_REMOVE_HEAD(&jobs, link);
+            export_work(job, &executor->store_options, executor->odd_rows);
+            STAILQ_INSERT_TAIL(&finished, job, link);
+            hand_back(executor, &finished);
+        }
+    }
+    return NULL;
+}
+
+/* ---- the loop's side ---- */
+
+void executor_submit(struct executor *executor, struct job *job)
+{
+    struct worker *worker = &executor->workers[job->kind];
+
+    job->submitted_ms = clock_ms();
+    (void)pthread_mutex_lock(&executor->mutex);
+    if (STAILQ_EMPTY(&worker->queue))
+        (void)pthread_cond_signal(&worker->arrived);
+    STAILQ_INSERT_TAIL(&worker->queue, job, link);
+    (void)pthread_mutex_unlock(&executor->mutex);
+}
+
+void executor_deliver(struct executor *executor)
+{
+    struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
+    struct job *job;
+
+    (void)pthread_mutex_lock(&executor->mutex);
+    STAILQ_CONCAT(&finished, &executor->finished);
+    (void)pthread_mutex_unlock(&executor->mutex);
+    while ((job = STAILQ_FIRST(&finished))) {
+        STAILQ_REMOVE_HEAD(&finished, link);
+        job->done(job, job->context);
+    }
+}
+
+void executor_end_export(struct job *job)
+{
+    export_free(job->export);
+    job->export = NULL;
+}
+
+void executor_hurry(struct executor *executor)
+{
+    atomic_store(&executor->hurry, true);
+}
+
+/* ---- start and end ---- */
+
+static int open_stores(struct executor *executor, struct error *error)
+{
+    struct store *store;
+    int result;
+
+    if (!executor->options.read_only) {
+        result = store_open(&store, &executor->store_options, STORE_WRITER, error);
+        if (result == 0)
+            result = writer_create(
+                &executor->writer, store, executor->odd_rows, executor->options.log, error);
+        if (result != 0)
+            return result;
+    }
+    result = store_open(&store, &executor->store_options, STORE_READER, error);
+    if (result != 0)
+        return result;
+    result = store_begin_read(store, error); /* can it be read at all? */
+    if (result != 0) {
+        store_close(store);
+        return result;
+    }
+    store_rollback(store);
+    return looker_create(
+        &executor->looker, store, executor->odd_rows, executor->options.log, error);
+}
+
+static int start_thread(
+    struct executor *executor, enum job_kind kind, void *(*run)(void *), struct error *error)
+{
+    struct worker *worker = &executor->workers[kind];
+    int code = pthread_create(&worker->thread, NULL, run, worker);
+
+    worker->started = code == 0;
+    return code == 0 ? 0
+                     : error_set(error, ERROR_SYSTEM, "can't start a thread: %s", strerror(code));
+}
+
+static int start_threads(struct executor *executor, struct error *error)
+{
+    int result = start_thread(executor, JOB_LOOK, look_jobs, error);
+
+    if (result == 0)
+        result = start_thread(executor, JOB_EXPORT, export_jobs, error);
+    if (result == 0 && executor->writer)
+        result = start_thread(executor, JOB_STORE, write_jobs, error);
+    return result;
+}
+
+int executor_create(
+    struct executor **result, const struct executor_options *options, struct error *error)
+{
+    struct executor *executor = calloc(1, sizeof *executor);
+    int code;
+
+    *result = NULL;
+    if (!executor)
+        return error_set_memory(error);
+    executor->options = *options;
+    executor->store_options = (struct store_options){
+        .file = options->file,
+        .read_only = options->read_only,
+        .sync = options->sync,
+        .log = options->log,
+        .hurry = &executor->hurry,
+    };
+    (void)pthread_mutex_init(&executor->mutex, NULL);
+    STAILQ_INIT(&executor->finished);
+    for (int kind = 0; kind <= JOB_EXPORT; kind++) {
+        executor->workers[kind].executor = executor;
+        (void)pthread_cond_init(&executor->workers[kind].arrived, NULL);
+        STAILQ_INIT(&executor->workers[kind].queue);
+    }
+    executor->odd_rows = odd_rows_create(options->log);
+    code = executor->odd_rows ? open_stores(executor, error) : error_set_memory(error);
+    if (code == 0)
+        code = start_threads(executor, error);
+    if (code != 0) {
+        executor_free(executor);
+        return code;
+    }
+    *result = executor;
+    return 0;
+}
+
+static void stop_threads(struct executor *executor)
+{
+    (void)pthread_mutex_lock(&executor->mutex);
+    executor->stopping = true;
+    for (int kind = 0; kind <= JOB_EXPORT; kind++)
+        (void)pthread_cond_signal(&executor->workers[kind].arrived);
+    (void)pthread_mutex_unlock(&executor->mutex);
+    for (int kind = 0; kind <= JOB_EXPORT; kind++) {
+        if (executor->workers[kind].started)
+            (void)pthread_join(executor->workers[kind].thread, NULL);
+        (void)pthread_cond_destroy(&executor->workers[kind].arrived);
+    }
+}
+
+void executor_free(struct executor *executor)
+{
+    if (!executor)
+        return;
+    stop_threads(executor);
+    executor_deliver(executor);
+    looker_free(executor->looker);
+    writer_free(executor->writer);
+    odd_rows_free(executor->odd_rows);
+    (void)pthread_mutex_destroy(&executor->mutex);
+    free(executor);
+}

@@ -1,0 +1,50 @@
+/* The threads that use the database, and the queues to them.
+ *
+ * A writer thread commits what has queued up since its last commit together; a
+ * look-up thread answers from snapshots, which no writer blocks; an export thread
+ * makes pieces of exports in turn. All functions are called on the loop's thread. */
+#ifndef PRSERVD_EXECUTOR_H
+#define PRSERVD_EXECUTOR_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "exec/job.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+
+struct executor;
+
+struct executor_options {
+    const char *file; /* borrowed as long as the executor lives */
+    bool read_only;
+    enum store_sync sync;
+    struct log *log; /* borrowed */
+    /* Called on any thread when jobs are finished: makes the loop call
+     * executor_deliver soon. */
+    void (*wake)(void *context);
+    void *context;
+};
+
+/* Opens the database and starts the threads. Fails with what store_open says, or
+ * ERROR_SYSTEM. */
+ERROR_MUST_CHECK int executor_create(
+    struct executor **executor, const struct executor_options *options, struct error *error);
+
+/* Hands a job over. It comes back through executor_deliver, in any case. */
+void executor_submit(struct executor *executor, struct job *job);
+
+/* Calls done of each finished job. */
+void executor_deliver(struct executor *executor);
+
+/* Gives back what a job keeps of an export that won't go on. Not while submitted. */
+void executor_end_export(struct job *job);
+
+/* From now on locks are not waited for: who waits for one gets an error. */
+void executor_hurry(struct executor *executor);
+
+/* Carries out what was submitted, calls done of it, ends the threads and closes the
+ * database. NULL is allowed. */
+void executor_free(struct executor *executor);
+
+#endif

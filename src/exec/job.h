@@ -1,0 +1,55 @@
+/* One thing to do with the database, from the loop to a thread and back.
+ *
+ * The loop fills a job and submits it (executor_submit); from then on it belongs to
+ * the executor, until its done callback is called on the loop's thread. */
+#ifndef PRSERVD_JOB_H
+#define PRSERVD_JOB_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "revision/allocate.h"
+#include "wire/request.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+enum job_kind {
+    JOB_LOOK,   /* test-pr, test-package, max-package-pr, and get-pr of a read-only server */
+    JOB_STORE,  /* get-pr, import-one */
+    JOB_EXPORT, /* one piece of an export */
+};
+
+struct export;
+
+struct job {
+    enum job_kind kind;
+    const struct request *request; /* borrowed until done */
+
+    /* get-pr: what the upstream said. The strings are borrowed until done. */
+    enum upstream_knowledge upstream;
+    const char *umax;
+    const char *uval;
+    const char *upstream_reason; /* UPSTREAM_UNKNOWN: why */
+
+    /* what came of it */
+    int result;         /* 0 or an error code; then error says why */
+    struct error error; /* for the client */
+    char *value;        /* get-pr, test-pr, max-package-pr: the job owner's (free); NULL: none */
+    bool found;         /* test-package */
+
+    /* exports */
+    struct export *export; /* between two pieces; executor_end_export gives it back */
+    struct buffer piece;   /* the next piece of the answer; the owner empties it */
+    bool more;             /* submit the job again for the next piece */
+
+    void (*done)(struct job *job, void *context); /* on the loop's thread */
+    void *context;
+
+    uint64_t submitted_ms; /* monotonic; set by the executor */
+    STAILQ_ENTRY(job) link;
+};
+
+STAILQ_HEAD(job_list, job);
+
+#endif

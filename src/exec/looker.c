@@ -1,0 +1,141 @@
+#include "exec/looker.h"
+
+#include "exec/decide.h"
+#include "exec/memory.h"
+#include "revision/revision.h"
+
+#include <stdlib.h>
+
+#define MEMORY_BYTES ((size_t)32 * 1024 * 1024)
+
+struct looker {
+    struct store *store;
+    struct memory *memory; /* for get-pr; other look-ups need no more than a scan */
+    struct odd_rows *odd_rows;
+    struct log *log;
+};
+
+int looker_create(struct looker **result, struct store *store, struct odd_rows *odd_rows,
+    struct log *log, struct error *error)
+{
+    struct looker *looker = calloc(1, sizeof *looker);
+
+    *result = NULL;
+    if (looker)
+        looker->memory = memory_create(store, MEMORY_BYTES, odd_rows);
+    if (!looker || !looker->memory) {
+        free(looker);
+        store_close(store);
+        return error_set_memory(error);
+    }
+    looker->store = store;
+    looker->odd_rows = odd_rows;
+    looker->log = log;
+    *result = looker;
+    return 0;
+}
+
+void looker_free(struct looker *looker)
+{
+    if (!looker)
+        return;
+    memory_free(looker->memory);
+    store_close(looker->store);
+    free(looker);
+}
+
+/* ---- one row after the other ---- */
+
+struct search {
+    struct looker *looker;
+    struct job *job;
+    bool smallest; /* the smallest value is wanted, not the greatest */
+};
+
+static int see_extreme(void *context, const struct row *row)
+{
+    struct search *search = context;
+    char **best = &search->job->value;
+    char *copy;
+    int order;
+
+    if (!odd_rows_check(search->looker->odd_rows, row))
+        return 0;
+    order = *best ? revision_compare(row->value.bytes, *best) : 0;
+    if (*best && (search->smallest ? order >= 0 : order <= 0))
+        return 0;
+    copy = strndup(row->value.bytes, row->value.length);
+    if (!copy)
+        return search->job->result = error_set_memory(&search->job->error);
+    free(*best);
+    *best = copy;
+    return 0;
+}
+
+static int see_any(void *context, const struct row *row)
+{
+    struct search *search = context;
+
+    search->job->found = odd_rows_check(search->looker->odd_rows, row);
+    return search->job->found;
+}
+
+static int look_for_get_pr(struct looker *looker, struct job *job)
+{
+    const struct request *request = job->request;
+    struct package *package;
+    int result =
+        memory_recall(looker->memory, request->version, request->pkgarch, &package, &job->error);
+
+    if (result == 0)
+        (void)decide(job, package, looker->log);
+    return result;
+}
+
+static int look(struct looker *looker, struct job *job)
+{
+    const struct request *request = job->request;
+    struct search search = {.looker = looker, .job = job};
+
+    switch (request->kind) {
+    case REQUEST_GET_PR:
+        return look_for_get_pr(looker, job);
+    case REQUEST_TEST_PR:
+        search.smallest = request->history;
+        return store_look_up(looker->store, request->version, request->pkgarch, request->checksum,
+            see_extreme, &search, &job->error);
+    case REQUEST_MAX_PACKAGE_PR:
+        return store_load(
+            looker->store, request->version, request->pkgarch, see_extreme, &search, &job->error);
+    case REQUEST_TEST_PACKAGE:
+        return store_load(
+            looker->store, request->version, request->pkgarch, see_any, &search, &job->error);
+    default:
+        return error_set(&job->error, ERROR_INPUT, "%s is no look-up", request_name(request->kind));
+    }
+}
+
+void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished)
+{
+    struct error error;
+    struct job *job;
+    int result = store_begin_read(looker->store, &error);
+
+    if (result == 0)
+        result = memory_refresh(looker->memory, &error);
+    while ((job = STAILQ_FIRST(arrived))) {
+        STAILQ_REMOVE_HEAD(arrived, link);
+        job->result = 0;
+        if (result != 0) {
+            job->result = result;
+            job->error = error;
+        } else {
+            int failure = look(looker, job);
+
+            job->result = failure ? failure : job->result;
+        }
+        STAILQ_INSERT_TAIL(finished, job, link);
+    }
+    store_rollback(looker->store);
+    memory_trim(looker->memory);
+}

@@ -1,0 +1,162 @@
+/* Two hash tables: values, each kept once, and checksums, which point to values. */
+#include "exec/package.h"
+
+#include "revision/revision.h"
+
+#include <stdlib.h>
+
+/* An allocation that fails inside uthash is reported, not fatal. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+struct value {
+    UT_hash_handle hh;
+    size_t length;
+    char text[];
+};
+
+struct checksum {
+    UT_hash_handle hh;
+    const struct value *smallest;
+    const struct value *largest;
+    char bytes[];
+};
+
+struct package {
+    struct value *values;
+    struct checksum *checksums;
+    const struct value *greatest;
+    size_t bytes;
+};
+
+struct package *package_create(void)
+{
+    struct package *package = calloc(1, sizeof *package);
+
+    if (package)
+        package->bytes = sizeof *package;
+    return package;
+}
+
+void package_free(struct package *package)
+{
+    struct value *value, *next_value;
+    struct checksum *checksum, *next_checksum;
+
+    if (!package)
+        return;
+    HASH_ITER (hh, package->checksums, checksum, next_checksum) {
+        HASH_DEL(package->checksums, checksum);
+        free(checksum);
+    }
+    HASH_ITER (hh, package->values, value, next_value) {
+        HASH_DEL(package->values, value);
+        free(value);
+    }
+    free(package);
+}
+
+static struct value *find_value(const struct package *package, struct text text)
+{
+    struct value *value;
+
+    HASH_FIND(hh, package->values, text.bytes, text.length, value);
+    return value;
+}
+
+static struct checksum *find_checksum(const struct package *package, struct text text)
+{
+    struct checksum *checksum;
+
+    HASH_FIND(hh, package->checksums, text.bytes ? text.bytes : "", text.length, checksum);
+    return checksum;
+}
+
+static struct value *keep_value(struct package *package, struct text text)
+{
+    struct value *value = find_value(package, text);
+
+    if (value)
+        return value;
+    value = calloc(1, sizeof *value + text.length + 1);
+    if (!value)
+        return NULL;
+    memcpy(value->text, text.bytes, text.length);
+    value->length = text.length;
+    HASH_ADD_KEYPTR(hh, package->values, value->text, value->length, value);
+    if (!value->hh.tbl) {
+        free(value);
+        return NULL;
+    }
+    package->bytes += sizeof *value + text.length;
+    return value;
+}
+
+static struct checksum *keep_checksum(struct package *package, struct text text)
+{
+    struct checksum *checksum = find_checksum(package, text);
+
+    if (checksum)
+        return checksum;
+    checksum = calloc(1, sizeof *checksum + text.length);
+    if (!checksum)
+        return NULL;
+    if (text.length > 0)
+        memcpy(checksum->bytes, text.bytes, text.length);
+    HASH_ADD_KEYPTR(hh, package->checksums, checksum->bytes, text.length, checksum);
+    if (!checksum->hh.tbl) {
+        free(checksum);
+        return NULL;
+    }
+    package->bytes += sizeof *checksum + text.length;
+    return checksum;
+}
+
+int package_add(struct package *package, struct text checksum_text, struct text value_text)
+{
+    const struct value *value = keep_value(package, value_text);
+    struct checksum *checksum = value ? keep_checksum(package, checksum_text) : NULL;
+
+    if (!checksum)
+        return ERROR_MEMORY;
+    if (!checksum->smallest || revision_compare(value->text, checksum->smallest->text) < 0)
+        checksum->smallest = value;
+    if (!checksum->largest || revision_compare(value->text, checksum->largest->text) > 0)
+        checksum->largest = value;
+    if (!package->greatest || revision_compare(value->text, package->greatest->text) > 0)
+        package->greatest = value;
+    return 0;
+}
+
+const char *package_greatest(const struct package *package)
+{
+    return package->greatest ? package->greatest->text : NULL;
+}
+
+bool package_find(
+    const struct package *package, struct text text, const char **smallest, const char **largest)
+{
+    const struct checksum *checksum = find_checksum(package, text);
+
+    *smallest = checksum ? checksum->smallest->text : NULL;
+    *largest = checksum ? checksum->largest->text : NULL;
+    return checksum != NULL;
+}
+
+bool package_holds(const struct package *package, const char *value)
+{
+    return find_value(package, text_of(value)) != NULL;
+}
+
+void package_key(struct buffer *key, struct text version, struct text pkgarch)
+{
+    buffer_reset(key, 4096);
+    buffer_append(key, (const char *)&version.length, sizeof version.length);
+    buffer_append_text(key, version);
+    buffer_append_text(key, pkgarch);
+}
+
+size_t package_bytes(const struct package *package)
+{
+    return package->bytes;
+}

@@ -1,0 +1,273 @@
+/*   arrived ──look pass──→ finished            needs no new row
+ *              │
+ *              └─→ waiting ──store pass──→ finished      stored and committed
+ *                    ↑  │
+ *                    └──┘ database locked: try again, LOCK_SLICE_MS at a time
+ *
+ * The look pass decides on a snapshot. Once a request of a package is waiting, later
+ * ones of that package wait behind it: they must see its effect. While the lock is
+ * waited for, new arrivals go through the look pass, so that known content is
+ * answered whoever holds the lock.
+ *
+ * An error in a transaction is the error of each request in it; nothing was stored,
+ * and the memory, which may hold rows that were not, is forgotten. */
+#include "exec/writer.h"
+
+#include "base/clock.h"
+#include "exec/decide.h"
+#include "exec/memory.h"
+
+#include <stdlib.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#define LOCK_SLICE_MS 20
+#define MEMORY_BYTES ((size_t)64 * 1024 * 1024)
+
+/* A package that some waiting request is about. */
+struct busy_package {
+    UT_hash_handle hh;
+    size_t key_length;
+    char key[];
+};
+
+struct writer {
+    struct store *store;
+    struct memory *memory;
+    struct log *log;
+    struct job_list waiting;
+    struct busy_package *busy;
+    struct buffer key;
+};
+
+int writer_create(struct writer **result, struct store *store, struct odd_rows *odd_rows,
+    struct log *log, struct error *error)
+{
+    struct writer *writer = calloc(1, sizeof *writer);
+
+    *result = NULL;
+    if (writer)
+        writer->memory = memory_create(store, MEMORY_BYTES, odd_rows);
+    if (!writer || !writer->memory) {
+        free(writer);
+        store_close(store);
+        return error_set_memory(error);
+    }
+    writer->store = store;
+    writer->log = log;
+    STAILQ_INIT(&writer->waiting);
+    *result = writer;
+    return 0;
+}
+
+static void clear_busy(struct writer *writer)
+{
+    struct busy_package *busy, *next;
+
+    HASH_ITER (hh, writer->busy, busy, next) {
+        HASH_DEL(writer->busy, busy);
+        free(busy);
+    }
+}
+
+void writer_free(struct writer *writer)
+{
+    if (!writer)
+        return;
+    clear_busy(writer);
+    buffer_free(&writer->key);
+    memory_free(writer->memory);
+    store_close(writer->store);
+    free(writer);
+}
+
+/* ---- finishing ---- */
+
+static void finish(struct job_list *finished, struct job *job)
+{
+    STAILQ_INSERT_TAIL(finished, job, link);
+}
+
+static void fail(struct job_list *finished, struct job *job, int code, const struct error *error)
+{
+    decide_again(job);
+    job->result = code;
+    job->error = *error;
+    finish(finished, job);
+}
+
+static void fail_all(
+    struct job_list *jobs, struct job_list *finished, int code, const struct error *error)
+{
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(jobs))) {
+        STAILQ_REMOVE_HEAD(jobs, link);
+        fail(finished, job, code, error);
+    }
+}
+
+/* ---- the look pass ---- */
+
+static struct busy_package *find_busy(struct writer *writer, const struct job *job)
+{
+    struct busy_package *busy = NULL;
+
+    package_key(&writer->key, job->request->version, job->request->pkgarch);
+    if (!buffer_failed(&writer->key))
+        HASH_FIND(hh, writer->busy, writer->key.bytes, writer->key.length, busy);
+    return busy;
+}
+
+/* Lets the job wait for the lock. */
+static void wait_for_lock(struct writer *writer, struct job *job, struct job_list *finished)
+{
+    struct busy_package *busy = find_busy(writer, job);
+
+    if (!busy && !buffer_failed(&writer->key)) {
+        busy = calloc(1, sizeof *busy + writer->key.length);
+        if (busy) {
+            busy->key_length = writer->key.length;
+            memcpy(busy->key, writer->key.bytes, writer->key.length);
+            HASH_ADD_KEYPTR(hh, writer->busy, busy->key, busy->key_length, busy);
+            if (!busy->hh.tbl) {
+                free(busy);
+                busy = NULL;
+            }
+        }
+    }
+    decide_again(job);
+    if (busy) {
+        STAILQ_INSERT_TAIL(&writer->waiting, job, link);
+    } else {
+        job->result = error_set_memory(&job->error);
+        finish(finished, job);
+    }
+}
+
+static void look(struct writer *writer, struct job *job, struct job_list *finished)
+{
+    struct package *package;
+
+    if (find_busy(writer, job)) {
+        wait_for_lock(writer, job, finished);
+        return;
+    }
+    job->result = memory_recall(
+        writer->memory, job->request->version, job->request->pkgarch, &package, &job->error);
+    if (job->result == 0 && decide(job, package, writer->log))
+        wait_for_lock(writer, job, finished);
+    else
+        finish(finished, job);
+}
+
+static void look_pass(struct writer *writer, struct job_list *arrived, struct job_list *finished)
+{
+    struct error error;
+    struct job *job;
+    int result = store_begin_read(writer->store, &error);
+
+    if (result == 0)
+        result = memory_refresh(writer->memory, &error);
+    if (result != 0) {
+        store_rollback(writer->store);
+        fail_all(arrived, finished, result, &error);
+        return;
+    }
+    while ((job = STAILQ_FIRST(arrived))) {
+        STAILQ_REMOVE_HEAD(arrived, link);
+        look(writer, job, finished);
+    }
+    store_rollback(writer->store);
+}
+
+/* ---- the store pass ---- */
+
+/* Decides one request and adds its row. What fails here fails the transaction, but
+ * for a request that can't be decided: that is its own error. */
+static int store_one(struct writer *writer, struct job *job, struct error *error)
+{
+    struct package *package;
+    struct row row;
+    int result = memory_recall(
+        writer->memory, job->request->version, job->request->pkgarch, &package, error);
+
+    if (result != 0 || !decide(job, package, writer->log))
+        return result;
+    decide_row(job, &row);
+    if (package_add(package, row.checksum, row.value) != 0)
+        return error_set_memory(error);
+    return store_add(writer->store, &row, error);
+}
+
+/* Inside the transaction: everything up to the commit. */
+static int store_all(struct writer *writer, struct error *error)
+{
+    struct job *job;
+    int result = memory_refresh(writer->memory, error);
+
+    STAILQ_FOREACH (job, &writer->waiting, link) {
+        if (result == 0)
+            result = store_one(writer, job, error);
+    }
+    return result == 0 ? store_commit(writer->store, error) : result;
+}
+
+/* Ends those that have waited for the lock as long as a client may wait. */
+static void expire(struct writer *writer, struct job_list *finished, const struct error *error)
+{
+    uint64_t now = clock_ms();
+    struct job *job;
+
+    while (
+        (job = STAILQ_FIRST(&writer->waiting)) && now - job->submitted_ms >= STORE_LOCK_WAIT_MS) {
+        STAILQ_REMOVE_HEAD(&writer->waiting, link);
+        fail(finished, job, ERROR_LOCKED, error);
+    }
+    if (STAILQ_EMPTY(&writer->waiting))
+        clear_busy(writer);
+}
+
+static void store_pass(struct writer *writer, struct job_list *finished)
+{
+    struct error error;
+    int result = store_begin_write(writer->store, LOCK_SLICE_MS, &error);
+
+    if (result == ERROR_LOCKED) {
+        expire(writer, finished, &error);
+        return;
+    }
+    if (result == 0)
+        result = store_all(writer, &error);
+    if (result == 0) {
+        STAILQ_CONCAT(finished, &writer->waiting);
+    } else {
+        store_rollback(writer->store);
+        memory_forget(writer->memory);
+        log_write(writer->log, LOG_ERROR, "%s", error.text);
+        fail_all(&writer->waiting, finished, result, &error);
+    }
+    clear_busy(writer);
+}
+
+bool writer_work(struct writer *writer, struct job_list *arrived, struct job_list *finished)
+{
+    if (!STAILQ_EMPTY(arrived))
+        look_pass(writer, arrived, finished);
+    if (!STAILQ_EMPTY(&writer->waiting))
+        store_pass(writer, finished);
+    memory_trim(writer->memory);
+    return !STAILQ_EMPTY(&writer->waiting);
+}
+
+void writer_give_up(struct writer *writer, struct job_list *finished)
+{
+    struct error error;
+
+    (void)error_set(&error, ERROR_LOCKED,
+        "the server is stopping, and the database is locked by another process; nothing was "
+        "stored");
+    fail_all(&writer->waiting, finished, ERROR_LOCKED, &error);
+    clear_busy(writer);
+}

@@ -1,0 +1,452 @@
+/*            opening read            end of input, stop
+ *   OPENING ─────────────→ OPEN ──────────────────────→ DRAINING
+ *      │                    │                               │ messages that were
+ *      │ not understood     │ null, not understood          │ read are all taken
+ *      └────────────────────┴────────────→ FINISHING ←──────┘
+ *                                              │ all answers are written
+ *                                              ↓
+ *                                          LINGERING   our side is shut; input is
+ *                                              │       discarded, or closing would
+ *                                              ↓       destroy answers on their way
+ *                                            CLOSED
+ *
+ * set_state() changes the state; end_connection() is the one door out, from any state.
+ *
+ * A client that does not read its answers is not read from: input stops while too
+ * much is under way or to be written, and after STALL_MS the connection is closed. */
+#include "server/connection.h"
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "wire/framer.h"
+#include "wire/opening.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define OPENING_MS 30000
+#define STALL_MS 60000
+#define LINGER_MS 5000
+#define LINGER_STOPPING_MS 500
+#define WRITE_BYTES ((size_t)256 * 1024) /* answers made ahead of the client */
+#define ROUNDS 8                         /* writes in one turn, before others have theirs */
+
+enum state { OPENING, OPEN, DRAINING, FINISHING, LINGERING, CLOSED };
+
+struct connection {
+    TAILQ_ENTRY(connection) link;
+    TAILQ_ENTRY(connection) touched_link;
+    struct connections *connections;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    enum state state;
+    bool touched;
+    bool reading;
+    bool input_ended; /* the client has shut its side */
+    struct opening opening;
+    struct framer framer;
+    struct session *session;
+    struct buffer out; /* answers not written yet */
+    uv_write_t write;
+    bool writing; /* the first bytes of out are with libuv */
+    size_t in_write;
+    uint64_t deadline_ms; /* UINT64_MAX: none */
+};
+
+static const char *const state_names[] = {
+    "opening", "open", "draining", "finishing", "lingering", "closed"};
+
+/* ---- the state ---- */
+
+static uint64_t deadline_of(const struct connection *connection, enum state state)
+{
+    switch (state) {
+    case OPENING:
+        return clock_ms() + OPENING_MS;
+    case LINGERING:
+        return clock_ms() + (connection->connections->stopping ? LINGER_STOPPING_MS : LINGER_MS);
+    default:
+        return UINT64_MAX;
+    }
+}
+
+static void set_state(struct connection *connection, enum state state)
+{
+    connection->state = state;
+    connection->deadline_ms = deadline_of(connection, state);
+}
+
+static void freed(uv_handle_t *handle)
+{
+    struct connection *connection = handle->data;
+    struct connections *connections = connection->connections;
+
+    TAILQ_REMOVE(&connections->all, connection, link);
+    connections->count--;
+    framer_free(&connection->framer);
+    buffer_free(&connection->out);
+    free(connection);
+    connections->closed(connections->context);
+}
+
+static void untouch(struct connection *connection)
+{
+    if (!connection->touched)
+        return;
+    connection->touched = false;
+    connection->connections->n_touched--;
+    TAILQ_REMOVE(&connection->connections->touched, connection, touched_link);
+}
+
+static void end_connection(struct connection *connection, const char *reason)
+{
+    if (connection->state == CLOSED)
+        return;
+    log_write(connection->connections->log, LOG_DEBUG, "Connection %p closed (%s): %s",
+        (void *)connection, state_names[connection->state], reason);
+    set_state(connection, CLOSED);
+    untouch(connection);
+    session_close(connection->session);
+    uv_close(&connection->uv.handle, freed);
+}
+
+static void touch(void *context)
+{
+    struct connection *connection = context;
+
+    if (connection->touched || connection->state == CLOSED)
+        return;
+    connection->touched = true;
+    connection->connections->n_touched++;
+    TAILQ_INSERT_TAIL(&connection->connections->touched, connection, touched_link);
+}
+
+/* ---- input ---- */
+
+/* The client can't be understood any more. */
+static void finish_with(struct connection *connection, const char *reason)
+{
+    session_refuse(connection->session, reason);
+    set_state(connection, FINISHING);
+}
+
+static void take_opening(struct connection *connection)
+{
+    struct error error;
+
+    switch (opening_read(&connection->opening, &connection->framer, &error)) {
+    case FRAMER_READY:
+        set_state(connection, OPEN);
+        break;
+    case FRAMER_LOST:
+        finish_with(connection, error.text);
+        break;
+    case FRAMER_MORE:
+        return;
+    }
+    if (connection->opening.needs_headers)
+        buffer_append_string(&connection->out, "\n"); /* the server's headers: none */
+}
+
+static bool may_take(const struct connection *connection)
+{
+    return (connection->state == OPEN || connection->state == DRAINING) &&
+           !session_is_full(connection->session) && connection->out.length < WRITE_BYTES;
+}
+
+static void take_messages(struct connection *connection)
+{
+    while (may_take(connection)) {
+        struct text message;
+        struct error error;
+
+        switch (framer_next_message(&connection->framer, &message, &error)) {
+        case FRAMER_READY:
+            if (session_take(connection->session, message) == SESSION_ENDED)
+                set_state(connection, FINISHING);
+            break;
+        case FRAMER_LOST:
+            finish_with(connection, error.text);
+            break;
+        case FRAMER_MORE:
+            if (connection->state == DRAINING)
+                set_state(connection, FINISHING);
+            return;
+        }
+    }
+}
+
+static void end_input(struct connection *connection)
+{
+    connection->input_ended = true;
+    if (connection->state == LINGERING)
+        end_connection(connection, "the client closed it");
+    else if (connection->state == OPENING)
+        end_connection(connection, "the client closed it before it had opened");
+    else if (connection->state == OPEN)
+        set_state(connection, DRAINING);
+}
+
+static void lend_input(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    struct connections *connections = ((struct connection *)handle->data)->connections;
+
+    (void)suggested;
+    *buffer = uv_buf_init(connections->input, sizeof connections->input);
+}
+
+static void input_came(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
+{
+    struct connection *connection = stream->data;
+    struct error error;
+
+    if (length == 0)
+        return;
+    if (length == UV_EOF) {
+        end_input(connection);
+    } else if (length < 0) {
+        end_connection(connection, uv_strerror((int)length));
+    } else if (connection->state == OPENING || connection->state == OPEN) {
+        if (framer_feed(&connection->framer, buffer->base, (size_t)length, &error) != 0) {
+            end_connection(connection, error.text);
+            return;
+        }
+        if (connection->state == OPENING)
+            take_opening(connection);
+        take_messages(connection);
+    }
+    touch(connection);
+}
+
+/* Reads on or stops reading, as the state wants it. */
+static void steer_input(struct connection *connection)
+{
+    bool wanted = !connection->input_ended &&
+                  (connection->state == OPENING || connection->state == LINGERING ||
+                      (connection->state == OPEN && may_take(connection)));
+
+    if (wanted == connection->reading)
+        return;
+    connection->reading = wanted;
+    if (wanted)
+        (void)uv_read_start(&connection->uv.stream, lend_input, input_came);
+    else
+        (void)uv_read_stop(&connection->uv.stream);
+}
+
+/* ---- output ---- */
+
+static void written(uv_write_t *write, int status)
+{
+    struct connection *connection = write->data;
+
+    connection->writing = false;
+    if (connection->state == CLOSED)
+        return;
+    connection->deadline_ms = deadline_of(connection, connection->state);
+    if (status != 0) {
+        end_connection(connection, uv_strerror(status));
+        return;
+    }
+    buffer_drop_front(&connection->out, connection->in_write);
+    touch(connection);
+}
+
+/* Hands everything to the kernel, as far as it takes it; the rest to libuv. */
+static void write_out(struct connection *connection)
+{
+    uv_buf_t buffer = uv_buf_init(connection->out.bytes, (unsigned)connection->out.length);
+    int taken = uv_try_write(&connection->uv.stream, &buffer, 1);
+    int code;
+
+    if (taken == UV_EAGAIN)
+        taken = 0;
+    if (taken < 0) {
+        end_connection(connection, uv_strerror(taken));
+        return;
+    }
+    buffer_drop_front(&connection->out, (size_t)taken);
+    if (connection->out.length == 0) {
+        buffer_reset(&connection->out, 4096);
+        return;
+    }
+    buffer = uv_buf_init(connection->out.bytes, (unsigned)connection->out.length);
+    connection->in_write = connection->out.length;
+    connection->write.data = connection;
+    code = uv_write(&connection->write, &connection->uv.stream, &buffer, 1, written);
+    if (code != 0) {
+        end_connection(connection, uv_strerror(code));
+        return;
+    }
+    connection->writing = true;
+    connection->deadline_ms = clock_ms() + STALL_MS;
+}
+
+/* Everything was written: shut our side, and let the client read it in peace. */
+static void shut(struct connection *connection)
+{
+    uv_os_fd_t descriptor;
+
+    if (connection->input_ended) {
+        end_connection(connection, "done");
+        return;
+    }
+    set_state(connection, LINGERING);
+    if (uv_fileno(&connection->uv.handle, &descriptor) == 0)
+        (void)shutdown(descriptor, SHUT_WR);
+}
+
+/* Writes what there is and takes what was read, until there is nothing more to do. */
+static void look_after(struct connection *connection)
+{
+    for (int round = 0; connection->state < LINGERING && !connection->writing; round++) {
+        if (!session_write(connection->session, &connection->out, WRITE_BYTES)) {
+            end_connection(connection, "its answers can't go on");
+            return;
+        }
+        take_messages(connection);
+        if (connection->out.length == 0)
+            break;
+        if (round == ROUNDS) {
+            touch(connection);
+            break;
+        }
+        write_out(connection);
+    }
+    if (connection->state == FINISHING && !connection->writing && connection->out.length == 0 &&
+        session_is_done(connection->session))
+        shut(connection);
+    if (connection->state != CLOSED)
+        steer_input(connection);
+}
+
+bool connections_turn(struct connections *connections)
+{
+    struct connection *connection;
+
+    /* As many as there are now: those that touch themselves again come next time. */
+    for (size_t left = connections->n_touched;
+         left > 0 && (connection = TAILQ_FIRST(&connections->touched)); left--) {
+        untouch(connection);
+        look_after(connection);
+    }
+    return connections->n_touched > 0;
+}
+
+/* ---- all of them ---- */
+
+void connections_init(struct connections *connections, uv_loop_t *loop,
+    const struct service *service, size_t max_message_bytes)
+{
+    connections->loop = loop;
+    connections->service = *service;
+    connections->log = service->log;
+    connections->max_message_bytes = max_message_bytes;
+    TAILQ_INIT(&connections->all);
+    TAILQ_INIT(&connections->touched);
+}
+
+/* Wraps the descriptor in the handle that its kind of socket needs. */
+static int adopt(struct connection *connection, int descriptor)
+{
+    uv_loop_t *loop = connection->connections->loop;
+    int code;
+
+    if (uv_guess_handle(descriptor) == UV_NAMED_PIPE) {
+        (void)uv_pipe_init(loop, &connection->uv.pipe, 0);
+        code = uv_pipe_open(&connection->uv.pipe, descriptor);
+    } else {
+        (void)uv_tcp_init(loop, &connection->uv.tcp);
+        code = uv_tcp_open(&connection->uv.tcp, descriptor);
+        if (code == 0)
+            (void)uv_tcp_nodelay(&connection->uv.tcp, 1);
+    }
+    connection->uv.handle.data = connection;
+    return code;
+}
+
+void connections_add(struct connections *connections, int descriptor, bool read_only)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+    int code;
+
+    if (connection)
+        connection->session = session_open(&connections->service, read_only, touch, connection);
+    if (!connection || !connection->session) {
+        log_write(connections->log, LOG_ERROR, "No memory for another connection");
+        free(connection);
+        (void)close(descriptor);
+        return;
+    }
+    connection->connections = connections;
+    framer_init(&connection->framer, connections->max_message_bytes);
+    set_state(connection, OPENING);
+    TAILQ_INSERT_TAIL(&connections->all, connection, link);
+    connections->count++;
+    code = adopt(connection, descriptor);
+    if (code != 0) {
+        (void)close(descriptor);
+        end_connection(connection, uv_strerror(code));
+        return;
+    }
+    steer_input(connection);
+}
+
+static void check_deadline(struct connection *connection, uint64_t now)
+{
+    if (now < connection->deadline_ms)
+        return;
+    if (connection->state == OPENING) {
+        finish_with(connection, "the opening of the connection was not complete in 30 seconds");
+        touch(connection);
+    } else {
+        end_connection(connection, connection->state == LINGERING
+                                       ? "the client did not close it"
+                                       : "the client did not read its answers");
+    }
+}
+
+void connections_check_deadlines(struct connections *connections)
+{
+    struct connection *connection, *next;
+    uint64_t now = clock_ms();
+
+    for (connection = TAILQ_FIRST(&connections->all); connection; connection = next) {
+        next = TAILQ_NEXT(connection, link);
+        check_deadline(connection, now);
+    }
+}
+
+void connections_stop(struct connections *connections)
+{
+    struct connection *connection;
+
+    connections->stopping = true;
+    TAILQ_FOREACH (connection, &connections->all, link) {
+        if (connection->state == OPENING)
+            set_state(connection, FINISHING);
+        else if (connection->state == OPEN)
+            set_state(connection, DRAINING);
+        else if (connection->state == LINGERING)
+            set_state(connection, LINGERING);
+        take_messages(connection);
+        touch(connection);
+    }
+}
+
+void connections_close(struct connections *connections)
+{
+    struct connection *connection, *next;
+
+    for (connection = TAILQ_FIRST(&connections->all); connection; connection = next) {
+        next = TAILQ_NEXT(connection, link);
+        end_connection(connection, "the server stops");
+    }
+}

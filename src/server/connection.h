@@ -1,0 +1,52 @@
+/* One client's connection: bytes in, bytes out. On the loop's thread. */
+#ifndef PRSERVD_CONNECTION_H
+#define PRSERVD_CONNECTION_H
+
+#include "base/log.h"
+#include "server/service.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+struct connection;
+
+TAILQ_HEAD(connection_list, connection);
+
+/* All connections of a server, and what they share. */
+struct connections {
+    uv_loop_t *loop;
+    struct service service;
+    struct log *log;
+    size_t max_message_bytes;
+    struct connection_list all;
+    struct connection_list touched; /* to be looked after at the end of this turn */
+    size_t n_touched;
+    size_t count;
+    bool stopping;
+    void (*closed)(void *context); /* a descriptor became free */
+    void *context;
+    char input[64 * 1024]; /* what was read just now */
+};
+
+void connections_init(struct connections *connections, uv_loop_t *loop,
+    const struct service *service, size_t max_message_bytes);
+
+/* Takes over an accepted socket; read_only: through this one nothing is stored. */
+void connections_add(struct connections *connections, int descriptor, bool read_only);
+
+/* At the end of each turn of the loop: writes the answers that have come. Returns
+ * true if there is more to do, for which the loop must not wait. */
+ERROR_MUST_CHECK bool connections_turn(struct connections *connections);
+
+/* Every second or so: ends connections whose time has run out. */
+void connections_check_deadlines(struct connections *connections);
+
+/* Reads no more; answers what has been read; closes. */
+void connections_stop(struct connections *connections);
+
+/* Closes all, answered or not. */
+void connections_close(struct connections *connections);
+
+#endif

@@ -1,0 +1,277 @@
+/* Puts the rooms together around one loop.
+ *
+ * Stopping, on SIGTERM or SIGINT: accept no more; refuse what waits for the upstream
+ * or for a lock; answer everything else that was read; after STOP_MS close what is
+ * left. The loop ends when the last connection is closed and every job is back. */
+#include "server/server.h"
+
+#include "base/clock.h"
+#include "exec/executor.h"
+#include "server/connection.h"
+#include "server/listener.h"
+#include "server/service.h"
+#include "server/upstream.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SWEEP_MS 1000
+#define SWEEP_STOPPING_MS 100
+#define STOP_MS 3000
+#define PASSES 4
+
+struct server {
+    struct server_options options;
+    uv_loop_t loop;
+    struct executor *executor;
+    struct upstream *upstream;
+    struct listeners *listeners;
+    struct connections connections;
+    uv_async_t jobs_done;
+    uv_prepare_t turn;
+    uv_idle_t hurry; /* active: the loop must not wait */
+    uv_timer_t sweep;
+    uv_signal_t signals[3];
+    bool stopping;
+    uint64_t stop_until_ms;
+};
+
+/* ---- events ---- */
+
+static void wake(void *context)
+{
+    struct server *server = context;
+
+    (void)uv_async_send(&server->jobs_done);
+}
+
+static void jobs_done(uv_async_t *async)
+{
+    struct server *server = async->data;
+
+    executor_deliver(server->executor);
+}
+
+static void accepted(void *context, int descriptor, bool read_only)
+{
+    struct server *server = context;
+
+    connections_add(&server->connections, descriptor, read_only);
+}
+
+static void connection_closed(void *context)
+{
+    struct server *server = context;
+
+    if (server->listeners)
+        listeners_resume(server->listeners);
+}
+
+static void do_nothing(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+static void close_handles(struct server *server);
+
+/* The end of each turn of the loop, before it waits. */
+static void end_turn(uv_prepare_t *prepare)
+{
+    struct server *server = prepare->data;
+    bool more = true;
+
+    for (int pass = 0; pass < PASSES && more; pass++) {
+        more = connections_turn(&server->connections);
+        if (server->upstream && upstream_turn(server->upstream))
+            more = true;
+    }
+    if (more)
+        (void)uv_idle_start(&server->hurry, do_nothing);
+    else
+        (void)uv_idle_stop(&server->hurry);
+    if (server->stopping && server->connections.count == 0)
+        close_handles(server);
+}
+
+static void sweep(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+
+    if (server->stopping && clock_ms() >= server->stop_until_ms)
+        connections_close(&server->connections);
+    else
+        connections_check_deadlines(&server->connections);
+}
+
+static void stop(struct server *server)
+{
+    if (server->stopping)
+        return;
+    server->stopping = true;
+    server->stop_until_ms = clock_ms() + STOP_MS;
+    listeners_close(server->listeners);
+    server->listeners = NULL;
+    executor_hurry(server->executor);
+    connections_stop(&server->connections);
+    if (server->upstream)
+        upstream_refuse(server->upstream, "the server is stopping");
+    (void)uv_timer_start(&server->sweep, sweep, SWEEP_STOPPING_MS, SWEEP_STOPPING_MS);
+}
+
+static void signalled(uv_signal_t *signal, int number)
+{
+    struct server *server = signal->data;
+
+    if (number == SIGHUP) {
+        log_reopen(server->options.log);
+        log_write(server->options.log, LOG_INFO, "Opened the log again (SIGHUP)");
+        return;
+    }
+    log_write(server->options.log, LOG_INFO, "Stopping (%s)", strsignal(number));
+    stop(server);
+}
+
+/* ---- start ---- */
+
+static void start_handles(struct server *server)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+
+    (void)uv_async_init(&server->loop, &server->jobs_done, jobs_done);
+    (void)uv_prepare_init(&server->loop, &server->turn);
+    (void)uv_idle_init(&server->loop, &server->hurry);
+    (void)uv_timer_init(&server->loop, &server->sweep);
+    server->jobs_done.data = server->turn.data = server->sweep.data = server;
+    (void)uv_prepare_start(&server->turn, end_turn);
+    (void)uv_timer_start(&server->sweep, sweep, SWEEP_MS, SWEEP_MS);
+    for (int i = 0; i < 3; i++) {
+        (void)uv_signal_init(&server->loop, &server->signals[i]);
+        server->signals[i].data = server;
+        (void)uv_signal_start(&server->signals[i], signalled, numbers[i]);
+    }
+}
+
+/* An IPv6 wildcard takes IPv4 too, unless a listener of its own asks for that port. */
+static bool is_v6_only(const struct server_options *options, const struct address *address)
+{
+    for (size_t i = 0; i < options->n_listeners; i++) {
+        const struct address *other = &options->listeners[i].address;
+
+        if (!other->is_unix && other->port == address->port && !strchr(other->host, ':'))
+            return true;
+    }
+    return false;
+}
+
+static int bind_all(struct server *server, struct error *error)
+{
+    const struct server_options *options = &server->options;
+    const struct listeners_events events = {.accepted = accepted, .context = server};
+    int result = listeners_create(&server->listeners, &server->loop, &events, options->log, error);
+
+    for (size_t i = 0; i < options->n_listeners && result == 0; i++) {
+        const struct server_listener *listener = &options->listeners[i];
+
+        result = listeners_bind(server->listeners, &listener->address, listener->read_only,
+            is_v6_only(options, &listener->address), error);
+    }
+    return result;
+}
+
+static int open_rooms(struct server *server, struct error *error)
+{
+    const struct server_options *options = &server->options;
+    const struct executor_options executor_options = {
+        .file = options->file,
+        .read_only = options->read_only,
+        .sync = options->sync,
+        .log = options->log,
+        .wake = wake,
+        .context = server,
+    };
+    struct service service = {.log = options->log, .read_only = options->read_only};
+    int result = executor_create(&server->executor, &executor_options, error);
+
+    if (result == 0 && options->upstream)
+        result = upstream_create(
+            &server->upstream, &server->loop, options->upstream, options->log, error);
+    if (result != 0)
+        return result;
+    service.executor = server->executor;
+    service.upstream = server->upstream;
+    connections_init(&server->connections, &server->loop, &service, options->max_message_bytes);
+    server->connections.closed = connection_closed;
+    server->connections.context = server;
+    return bind_all(server, error);
+}
+
+int server_create(struct server **result, const struct server_options *options, struct error *error)
+{
+    struct server *server = calloc(1, sizeof *server);
+    int code;
+
+    *result = NULL;
+    if (!server)
+        return error_set_memory(error);
+    server->options = *options;
+    code = uv_loop_init(&server->loop);
+    if (code != 0) {
+        free(server);
+        return error_set(error, ERROR_SYSTEM, "can't start: %s", uv_strerror(code));
+    }
+    start_handles(server);
+    code = open_rooms(server, error);
+    if (code != 0) {
+        server_free(server);
+        return code;
+    }
+    *result = server;
+    return 0;
+}
+
+/* ---- running and end ---- */
+
+void server_run(struct server *server)
+{
+    listeners_start(server->listeners);
+    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    log_write(server->options.log, LOG_INFO, "Stopped");
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* No connection is left. What is still under way comes back here, to be freed. */
+static void close_handles(struct server *server)
+{
+    if (server->upstream) {
+        upstream_refuse(server->upstream, "the server is stopping");
+        (void)upstream_turn(server->upstream);
+    }
+    executor_free(server->executor);
+    server->executor = NULL;
+    upstream_close(server->upstream);
+    server->upstream = NULL;
+    listeners_close(server->listeners);
+    server->listeners = NULL;
+    close_handle((uv_handle_t *)&server->jobs_done);
+    close_handle((uv_handle_t *)&server->turn);
+    close_handle((uv_handle_t *)&server->hurry);
+    close_handle((uv_handle_t *)&server->sweep);
+    for (int i = 0; i < 3; i++)
+        close_handle((uv_handle_t *)&server->signals[i]);
+}
+
+void server_free(struct server *server)
+{
+    if (!server)
+        return;
+    close_handles(server);
+    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&server->loop);
+    free(server);
+}

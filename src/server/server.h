@@ -1,0 +1,42 @@
+/* A whole server: loop, listeners, connections, upstream, executor. */
+#ifndef PRSERVD_SERVER_H
+#define PRSERVD_SERVER_H
+
+#include "base/address.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct server_listener {
+    struct address address;
+    bool read_only;
+};
+
+struct server_options {
+    const char *file;
+    bool read_only;
+    enum store_sync sync;
+    size_t max_message_bytes;
+    const struct server_listener *listeners;
+    size_t n_listeners;
+    const struct address *upstream; /* NULL: none */
+    struct log *log;
+};
+
+struct server;
+
+/* Opens the database and binds the addresses: when this returns 0, clients can
+ * connect. The options are borrowed as long as the server lives. */
+ERROR_MUST_CHECK int server_create(
+    struct server **server, const struct server_options *options, struct error *error);
+
+/* Serves until SIGTERM or SIGINT; SIGHUP reopens the log. */
+void server_run(struct server *server);
+
+/* NULL is allowed. */
+void server_free(struct server *server);
+
+#endif

@@ -1,0 +1,393 @@
+/* One connection to an SQLite database: opening, transactions, waiting for locks.
+ *
+ * Durability: WAL journal and, unless told otherwise, synchronous=FULL, so that a
+ * commit has been synced when it returns. What a server that was killed between
+ * writing and syncing left in the WAL becomes visible when the next one opens the
+ * database, so the writer checkpoints once at the start: that syncs it.
+ *
+ * -wal and -shm are left in place at the end (SQLITE_FCNTL_PERSIST_WAL): without
+ * them nobody could read the database in a folder that it may not write to. */
+#include "store/sqlite.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int sqlite_fail(struct sqlite_store *store, int code, const char *doing, struct error *error)
+{
+    const char *reason = store->database ? sqlite3_errmsg(store->database) : sqlite3_errstr(code);
+    const char *file = store->options.file;
+
+    switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return error_set(error, ERROR_LOCKED,
+            "the database %s is locked by another process; try again, or find out who holds it",
+            file);
+    case SQLITE_NOMEM:
+        return error_set_memory(error);
+    case SQLITE_NOTADB:
+        return error_set(error, ERROR_STORE, "%s is no SQLite database; it was not touched", file);
+    case SQLITE_FULL:
+        return error_set(error, ERROR_STORE,
+            "can't %s %s: the disk is full; nothing was stored, free some space", doing, file);
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+        return error_set(error, ERROR_STORE,
+            "can't %s %s: %s; check the permissions of the file, of its -wal and -shm and of its "
+            "folder",
+            doing, file, reason);
+    default:
+        return error_set(error, ERROR_STORE, "can't %s %s: %s", doing, file, reason);
+    }
+}
+
+int sqlite_run(struct sqlite_store *store, const char *sql, struct error *error)
+{
+    int code = sqlite3_exec(store->database, sql, NULL, NULL, NULL);
+
+    return code == SQLITE_OK ? 0 : sqlite_fail(store, code, "use the database", error);
+}
+
+int sqlite_ask(struct sqlite_store *store, const char *sql, int64_t *answer, struct error *error)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(store->database, sql, -1, &statement, NULL);
+
+    *answer = 0;
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    if (code == SQLITE_ROW)
+        *answer = sqlite3_column_int64(statement, 0);
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        code = sqlite_fail(store, code, "read the database", error);
+    else
+        code = 0;
+    (void)sqlite3_finalize(statement);
+    return code;
+}
+
+/* ---- transactions ---- */
+
+static int step_once(
+    struct sqlite_store *store, enum sqlite_statement which, const char *doing, struct error *error)
+{
+    sqlite3_stmt *statement = store->statements[which];
+    int code = sqlite3_step(statement);
+    int result =
+        code == SQLITE_DONE || code == SQLITE_ROW ? 0 : sqlite_fail(store, code, doing, error);
+
+    (void)sqlite3_reset(statement);
+    return result;
+}
+
+static int ask_once(
+    struct sqlite_store *store, enum sqlite_statement which, int64_t *answer, struct error *error)
+{
+    sqlite3_stmt *statement = store->statements[which];
+    int code = sqlite3_step(statement);
+    int result = 0;
+
+    if (code == SQLITE_ROW)
+        *answer = sqlite3_column_int64(statement, 0);
+    else
+        result = sqlite_fail(store, code, "read the database", error);
+    (void)sqlite3_reset(statement);
+    return result;
+}
+
+/* Called by SQLite while it finds the database locked; 0 gives up. */
+static int wait_for_lock(void *context, int tries)
+{
+    const struct sqlite_store *store = context;
+    const struct timespec pause = {.tv_nsec = tries < 5 ? 200000 : 1000000};
+
+    if (clock_ms() >= store->lock_until_ms || atomic_load(store->options.hurry))
+        return 0;
+    (void)nanosleep(&pause, NULL);
+    return 1;
+}
+
+static void rollback(struct store *base)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+
+    if (!store->database)
+        return;
+    for (int i = STATEMENT_LOAD; i < STATEMENTS; i++)
+        (void)sqlite3_reset(store->statements[i]);
+    if (!sqlite3_get_autocommit(store->database)) {
+        (void)sqlite3_step(store->statements[STATEMENT_ROLLBACK]);
+        (void)sqlite3_reset(store->statements[STATEMENT_ROLLBACK]);
+    }
+}
+
+/* A read-only store looks whether the tables are still those it knows. */
+static int follow_schema(struct sqlite_store *store, struct error *error)
+{
+    int64_t user_version = 0;
+    int64_t schema_version = 0;
+    int result = ask_once(store, STATEMENT_USER_VERSION, &user_version, error);
+
+    if (result == 0)
+        result = ask_once(store, STATEMENT_SCHEMA_VERSION, &schema_version, error);
+    if (result != 0 ||
+        (user_version == store->user_version && schema_version == store->schema_version))
+        return result;
+    result = sqlite_schema_inspect(store, error);
+    if (result == 0)
+        result = sqlite_prepare_queries(store, error);
+    if (result != 0)
+        return result;
+    store->user_version = user_version;
+    store->schema_version = schema_version;
+    store->sources_changed = true;
+    return 0;
+}
+
+static int connect_file(struct sqlite_store *store, struct error *error);
+
+static int begin_read(struct store *base, struct error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    int result;
+
+    if (!store->database) {
+        result = connect_file(store, error);
+        if (result != 0 || !store->database)
+            return result;
+    }
+    store->lock_until_ms = clock_ms() + STORE_LOCK_WAIT_MS;
+    result = step_once(store, STATEMENT_BEGIN, "read", error);
+    if (result == 0 && store->options.read_only)
+        result = follow_schema(store, error);
+    if (result != 0)
+        rollback(base);
+    return result;
+}
+
+static int begin_write(struct store *base, unsigned wait_ms, struct error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+
+    store->lock_until_ms = clock_ms() + wait_ms;
+    return step_once(store, STATEMENT_BEGIN_IMMEDIATE, "write to", error);
+}
+
+static int commit(struct store *base, struct error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    int result;
+
+    if (!store->database)
+        return 0;
+    result = step_once(store, STATEMENT_COMMIT, "write to", error);
+    if (result != 0)
+        rollback(base);
+    return result;
+}
+
+static int is_unchanged(struct store *base, bool *unchanged, struct error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    int64_t version = 0;
+    int result;
+
+    *unchanged = false;
+    if (!store->database)
+        return 0;
+    result = ask_once(store, STATEMENT_DATA_VERSION, &version, error);
+    if (result != 0)
+        return result;
+    *unchanged = version == store->data_version && !store->sources_changed;
+    store->data_version = version;
+    store->sources_changed = false;
+    return 0;
+}
+
+/* ---- opening and closing ---- */
+
+static int prepare_basics(struct sqlite_store *store, struct error *error)
+{
+    static const char *const sql[STATEMENT_LOAD] = {
+        [STATEMENT_BEGIN] = "BEGIN",
+        [STATEMENT_BEGIN_IMMEDIATE] = "BEGIN IMMEDIATE",
+        [STATEMENT_COMMIT] = "COMMIT",
+        [STATEMENT_ROLLBACK] = "ROLLBACK",
+        [STATEMENT_DATA_VERSION] = "PRAGMA data_version",
+        [STATEMENT_USER_VERSION] = "PRAGMA user_version",
+        [STATEMENT_SCHEMA_VERSION] = "PRAGMA schema_version",
+    };
+
+    for (int i = 0; i < STATEMENT_LOAD; i++) {
+        int code = sqlite3_prepare_v3(
+            store->database, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL);
+
+        if (code != SQLITE_OK)
+            return sqlite_fail(store, code, "open", error);
+    }
+    return 0;
+}
+
+static void disconnect(struct sqlite_store *store)
+{
+    for (int i = 0; i < STATEMENTS; i++) {
+        (void)sqlite3_finalize(store->statements[i]);
+        store->statements[i] = NULL;
+    }
+    (void)sqlite3_close_v2(store->database);
+    store->database = NULL;
+}
+
+static int set_sync(struct sqlite_store *store, struct error *error)
+{
+    static const char *const sql[] = {
+        [STORE_SYNC_FULL] = "PRAGMA synchronous=FULL",
+        [STORE_SYNC_NORMAL] = "PRAGMA synchronous=NORMAL",
+        [STORE_SYNC_OFF] = "PRAGMA synchronous=OFF",
+    };
+
+    return sqlite_run(store, sql[store->options.sync], error);
+}
+
+static int prepare_database(struct sqlite_store *store, struct error *error)
+{
+    int persist = 1;
+    int result = 0;
+
+    if (store->role == STORE_WRITER)
+        result = sqlite_schema_prepare(store, error);
+    if (result == 0)
+        result = prepare_basics(store, error);
+    if (result != 0 || store->options.read_only)
+        return result; /* a read-only store follows the schema at every transaction */
+    (void)sqlite3_file_control(store->database, NULL, SQLITE_FCNTL_PERSIST_WAL, &persist);
+    store->sources = SQLITE_SOURCE_MAIN;
+    result = set_sync(store, error);
+    if (result == 0)
+        result = sqlite_prepare_queries(store, error);
+    if (result == 0 && store->role == STORE_WRITER)
+        (void)sqlite3_wal_checkpoint_v2(
+            store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return result;
+}
+
+/* Opens the file; a read-only store leaves database NULL where there is none. */
+static int connect_file(struct sqlite_store *store, struct error *error)
+{
+    int flags = store->options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    int code;
+    int result;
+
+    if (store->options.read_only && access(store->options.file, F_OK) != 0 &&
+        (errno == ENOENT || errno == ENOTDIR))
+        return 0;
+    if (store->role == STORE_WRITER)
+        flags |= SQLITE_OPEN_CREATE;
+    code = sqlite3_open_v2(store->options.file, &store->database,
+        flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    if (code != SQLITE_OK) {
+        result = sqlite_fail(store, code, "open", error);
+        disconnect(store);
+        return result;
+    }
+    (void)sqlite3_busy_handler(store->database, wait_for_lock, store);
+    store->lock_until_ms = clock_ms() + STORE_LOCK_WAIT_MS;
+    store->user_version = store->schema_version = -1;
+    result = prepare_database(store, error);
+    if (result != 0)
+        disconnect(store);
+    return result;
+}
+
+static void close_store(struct store *base)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+
+    rollback(base);
+    disconnect(store);
+    free(store);
+}
+
+/* A new folder's entry is durable when the folder that holds it was synced. */
+static int sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    int descriptor = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int result = descriptor >= 0 ? fsync(descriptor) : -1;
+
+    if (descriptor >= 0)
+        (void)close(descriptor);
+    free(folder);
+    return result;
+}
+
+/* Makes the folders above the file, and makes them durable. */
+static int make_folders(const char *file, struct error *error)
+{
+    char *path = strdup(file);
+    int result = 0;
+
+    if (!path)
+        return error_set_memory(error);
+    for (char *slash = strchr(path + 1, '/'); slash && result == 0;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(path, 0777) == 0)
+            result = sync_folder_of(path);
+        else if (errno != EEXIST)
+            result = -1;
+        if (result != 0)
+            result = error_set(error, ERROR_STORE, "can't make the folder %s for the database: %s",
+                path, strerror(errno));
+        *slash = '/';
+    }
+    free(path);
+    return result;
+}
+
+int sqlite_open(struct store **result, const struct store_options *options, enum store_role role,
+    struct error *error)
+{
+    static const struct store_ops ops = {
+        .close = close_store,
+        .begin_read = begin_read,
+        .begin_write = begin_write,
+        .commit = commit,
+        .rollback = rollback,
+        .is_unchanged = is_unchanged,
+        .load = sqlite_load,
+        .look_up = sqlite_look_up,
+        .add = sqlite_add,
+        .describe = sqlite_describe,
+        .scan_begin = sqlite_scan_begin,
+        .scan_next = sqlite_scan_next,
+    };
+    struct sqlite_store *store = calloc(1, sizeof *store);
+    int code = 0;
+
+    *result = NULL;
+    if (!store)
+        return error_set_memory(error);
+    store->base.ops = &ops;
+    store->options = *options;
+    store->role = role;
+    if (role == STORE_WRITER && !options->read_only)
+        code = make_folders(options->file, error);
+    if (code == 0)
+        code = connect_file(store, error);
+    if (code != 0) {
+        free(store);
+        return code;
+    }
+    *result = &store->base;
+    return 0;
+}

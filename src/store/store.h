@@ -1,0 +1,172 @@
+/* Where rows are kept: one interface, a backend behind it.
+ *
+ * A struct store is one connection to the database. It is used by one thread at
+ * a time; the executor opens one for its writer, one for its look-ups and one for
+ * each export. Texts and rows that are handed out are borrowed until the callback
+ * returns. After an error the transaction is over (rolled back) and the store is
+ * usable for the next one, unless the function says otherwise. */
+#ifndef PRSERVD_STORE_H
+#define PRSERVD_STORE_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum store_sync { STORE_SYNC_FULL, STORE_SYNC_NORMAL, STORE_SYNC_OFF };
+
+struct store_options {
+    const char *file; /* borrowed as long as the store is open */
+    bool read_only;   /* nothing is written, not even a missing table */
+    enum store_sync sync;
+    struct log *log;          /* borrowed */
+    const atomic_bool *hurry; /* borrowed; once true, locks are not waited for */
+};
+
+#define STORE_LOCK_WAIT_MS 10000 /* how long a lock is waited for before a client hears of it */
+
+/* The writer makes folders, file and table, and takes the rows of older formats
+ * over. A reader of a database that is not there answers as if it were empty. */
+enum store_role { STORE_WRITER, STORE_READER };
+
+struct row {
+    struct text version;
+    struct text pkgarch;
+    struct text checksum;
+    struct text value; /* ends with a NUL; bytes NULL: another program left none */
+};
+
+/* Returns 0 to go on, anything else to stop. */
+typedef int (*store_row_fn)(void *context, const struct row *row);
+
+struct store_column {
+    const char *name;
+    const char *type;
+    bool not_null;
+    const char *default_value; /* NULL: none */
+    int primary_key;           /* position in the primary key, from 1 */
+};
+
+typedef void (*store_column_fn)(void *context, const struct store_column *column);
+
+/* Which rows a scan is about; empty means all. */
+struct store_filter {
+    struct text version;
+    struct text pkgarch;
+    struct text checksum;
+};
+
+struct store;
+
+struct store_ops {
+    void (*close)(struct store *store);
+    int (*begin_read)(struct store *store, struct error *error);
+    int (*begin_write)(struct store *store, unsigned wait_ms, struct error *error);
+    int (*commit)(struct store *store, struct error *error);
+    void (*rollback)(struct store *store);
+    int (*is_unchanged)(struct store *store, bool *unchanged, struct error *error);
+    int (*load)(struct store *store, struct text version, struct text pkgarch, store_row_fn fn,
+        void *context, struct error *error);
+    int (*look_up)(struct store *store, struct text version, struct text pkgarch,
+        struct text checksum, store_row_fn fn, void *context, struct error *error);
+    int (*add)(struct store *store, const struct row *row, struct error *error);
+    int (*describe)(struct store *store, store_column_fn fn, void *context, struct error *error);
+    int (*scan_begin)(struct store *store, const struct store_filter *filter, struct error *error);
+    int (*scan_next)(struct store *store, struct row *row, struct error *error);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+/* Opens a database. *store is the caller's. Fails with ERROR_STORE (not usable:
+ * no database, no permission, a format that is refused), ERROR_LOCKED, ERROR_MEMORY. */
+ERROR_MUST_CHECK int store_open(struct store **store, const struct store_options *options,
+    enum store_role role, struct error *error);
+
+/* Ends what is open and gives everything back. NULL is allowed. */
+static inline void store_close(struct store *store)
+{
+    if (store)
+        store->ops->close(store);
+}
+
+/* Starts a transaction that sees one state of the database and stores nothing. */
+ERROR_MUST_CHECK static inline int store_begin_read(struct store *store, struct error *error)
+{
+    return store->ops->begin_read(store, error);
+}
+
+/* Starts a transaction in which nobody else can write. ERROR_LOCKED if another
+ * process held the database for wait_ms. */
+ERROR_MUST_CHECK static inline int store_begin_write(
+    struct store *store, unsigned wait_ms, struct error *error)
+{
+    return store->ops->begin_write(store, wait_ms, error);
+}
+
+/* Ends the transaction; what was added is durable when this returns 0. */
+ERROR_MUST_CHECK static inline int store_commit(struct store *store, struct error *error)
+{
+    return store->ops->commit(store, error);
+}
+
+/* Ends the transaction, if there is one; nothing that was added is stored. */
+static inline void store_rollback(struct store *store)
+{
+    store->ops->rollback(store);
+}
+
+/* Inside a transaction: has nobody but this store written since it was last asked? */
+ERROR_MUST_CHECK static inline int store_is_unchanged(
+    struct store *store, bool *unchanged, struct error *error)
+{
+    return store->ops->is_unchanged(store, unchanged, error);
+}
+
+/* Inside a transaction: every row of a package. */
+ERROR_MUST_CHECK static inline int store_load(struct store *store, struct text version,
+    struct text pkgarch, store_row_fn fn, void *context, struct error *error)
+{
+    return store->ops->load(store, version, pkgarch, fn, context, error);
+}
+
+/* Inside a transaction: the rows of one checksum. */
+ERROR_MUST_CHECK static inline int store_look_up(struct store *store, struct text version,
+    struct text pkgarch, struct text checksum, store_row_fn fn, void *context, struct error *error)
+{
+    return store->ops->look_up(store, version, pkgarch, checksum, fn, context, error);
+}
+
+/* Inside a writing transaction: adds a row if it is not there yet. */
+ERROR_MUST_CHECK static inline int store_add(
+    struct store *store, const struct row *row, struct error *error)
+{
+    return store->ops->add(store, row, error);
+}
+
+/* Inside a transaction: the columns of the table, in their order. */
+ERROR_MUST_CHECK static inline int store_describe(
+    struct store *store, store_column_fn fn, void *context, struct error *error)
+{
+    return store->ops->describe(store, fn, context, error);
+}
+
+/* Inside a reading transaction: starts a scan in the order of packages. One at a
+ * time; it ends with the transaction. */
+ERROR_MUST_CHECK static inline int store_scan_begin(
+    struct store *store, const struct store_filter *filter, struct error *error)
+{
+    return store->ops->scan_begin(store, filter, error);
+}
+
+/* The next row, borrowed until the next call: 1; or 0 after the last one. */
+ERROR_MUST_CHECK static inline int store_scan_next(
+    struct store *store, struct row *row, struct error *error)
+{
+    return store->ops->scan_next(store, row, error);
+}
+
+#endif
