@@ -1,0 +1,246 @@
+"""Real servers and plain sockets for the black-box tests."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = Path(os.environ.get("PRSERVD_TEST_BUILD", ROOT / "build"))
+PRSERVD = BUILD / "prservd"
+PRSERV = BUILD / "prserv"
+SANITIZER = os.environ.get("PRSERVD_TEST_SANITIZER", "")
+PATIENCE = 30  # seconds that a poll waits before the test fails
+
+OPENING = b"PRSERVICE 1.0\nneeds-headers: false\n\n"
+
+
+def poll(condition, what="the condition", seconds=PATIENCE):
+    """Waits until condition() is true and returns what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.005)
+
+
+def clean_environment(**extra):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PRSERV")}
+    environment.update(extra)
+    return environment
+
+
+class Server:
+    """A prservd process. Its log is read from standard error."""
+
+    def __init__(
+        self, folder, *options, port=0, environment=None, user=None, bind=True
+    ):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log_path = self.folder / f"stderr-{time.monotonic_ns()}.log"
+        command = [PRSERVD, "--loglevel", "DEBUG"]
+        if bind:
+            command += ["--host", "127.0.0.1", "--port", str(port)]
+        self.command = [str(word) for word in command] + [str(word) for word in options]
+        self.environment = clean_environment(**(environment or {}))
+        self.user = user
+        self.start()
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.log_start = log.tell()
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self.environment,
+                user=self.user,
+            )
+        poll(lambda: self.process.poll() is not None or self.addresses, "the server")
+        assert self.process.poll() is None, self.log
+        assert self.addresses, self.log
+
+    @property
+    def log(self):
+        with open(self.log_path, "rb") as log:
+            log.seek(self.log_start)
+            return log.read().decode()
+
+    @property
+    def addresses(self):
+        return re.findall(r"Listening on (\S+)(?: \(read-only\))?\n", self.log)
+
+    @property
+    def port(self):
+        return int(self.addresses[0].rpartition(":")[2])
+
+    @property
+    def address(self):
+        return self.addresses[0]
+
+    def client(self, **options):
+        return Client(("127.0.0.1", self.port), **options)
+
+    def ask(self, request):
+        with self.client() as client:
+            return client.ask(request)
+
+    def get_pr(self, version, pkgarch, checksum, history=False):
+        with self.client() as client:
+            return client.get_pr(version, pkgarch, checksum, history)
+
+    def restart(self):
+        """Ends it and starts it again on the same port and files."""
+        port = self.port
+        if self.process.poll() is None:
+            self.stop()
+        at = self.command.index("--port") + 1
+        self.command[at] = str(port)
+        self.start()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds=10):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(seconds if not SANITIZER else seconds * 3)
+        assert self.process.returncode == 0, self.log
+        assert "Sanitizer" not in self.log and "runtime error" not in self.log, self.log
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if self.process.poll() is not None:
+            return
+        if kind is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.stop()
+        else:
+            print(self.log)
+            self.kill()
+
+
+class Refused(Exception):
+    """The server answered with an invoke-error."""
+
+
+class Client:
+    """A BitBake-like client: one line out, one message in."""
+
+    def __init__(self, address, opening=OPENING, timeout=PATIENCE):
+        if isinstance(address, (str, Path)):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(timeout)
+            self.socket.connect(str(address))
+        else:
+            self.socket = socket.create_connection(address, timeout)
+        self.file = self.socket.makefile("rb")
+        self.send(opening)
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def receive_line(self):
+        return self.file.readline()
+
+    def receive(self):
+        """One message, as BitBake reads it: lines are stripped at the end."""
+        line = self.file.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError(f"connection closed after {line!r}")
+        assert len(line) <= 32768, "a line longer than BitBake's chunks"
+        message = json.loads(line)
+        if not isinstance(message, dict) or "chunk-stream" not in message:
+            return message
+        chunks = []
+        while True:
+            line = self.file.readline()
+            assert len(line) <= 32768
+            if not line.endswith(b"\n"):
+                raise EOFError("connection closed in a chunk stream")
+            line = line.decode().rstrip()
+            if not line:
+                return json.loads("".join(chunks))
+            chunks.append(line)
+
+    def post(self, request):
+        """Sends a request as BitBake would, in chunks if it is long."""
+        text = json.dumps(request)
+        if len(text) < 32767:
+            self.send(text.encode() + b"\n")
+            return
+        self.send(json.dumps({"chunk-stream": None}).encode() + b"\n")
+        for at in range(0, len(text), 32767):
+            self.send(text[at : at + 32767].encode() + b"\n")
+        self.send(b"\n")
+
+    def ask_raw(self, request):
+        self.post(request)
+        return self.receive()
+
+    def ask(self, request):
+        answer = self.ask_raw(request)
+        if isinstance(answer, dict) and "invoke-error" in answer:
+            raise Refused(answer["invoke-error"]["message"])
+        return answer
+
+    def get_pr(self, version, pkgarch, checksum, history=False):
+        arguments = {"version": version, "pkgarch": pkgarch, "checksum": checksum}
+        return self.ask({"get-pr": {**arguments, "history": history}})["value"]
+
+    def test_pr(self, version, pkgarch, checksum, history=False):
+        arguments = {"version": version, "pkgarch": pkgarch, "checksum": checksum}
+        return self.ask({"test-pr": {**arguments, "history": history}})["value"]
+
+    def max_pr(self, version, pkgarch):
+        return self.ask({"max-package-pr": {"version": version, "pkgarch": pkgarch}})[
+            "value"
+        ]
+
+    def import_one(self, version, pkgarch, checksum, value):
+        arguments = {"version": version, "pkgarch": pkgarch, "checksum": checksum}
+        return self.ask({"import-one": {**arguments, "value": value}})
+
+    def export(self, **arguments):
+        return self.ask({"export": arguments})
+
+    def is_closed(self):
+        """The server has closed the connection, and sent nothing more."""
+        try:
+            return self.file.readline() == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def run_prservd(*options, cwd, environment=None, timeout=PATIENCE, user=None):
+    """Runs prservd to its end; for options that fail, --start and --stop."""
+    return subprocess.run(
+        [str(word) for word in (PRSERVD, *options)],
+        cwd=cwd,
+        env=clean_environment(**(environment or {})),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        user=user,
+        stdin=subprocess.DEVNULL,
+    )

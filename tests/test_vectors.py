@@ -1,0 +1,41 @@
+"""The request sequences of the specification, played against real servers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+VECTORS = sorted((Path(__file__).parent / "vectors").glob("*.jsonl"))
+
+
+def comparable(answer):
+    if isinstance(answer, dict) and "datainfo" in answer:
+        rows = sorted(json.dumps(row, sort_keys=True) for row in answer["datainfo"])
+        return {**answer, "datainfo": rows}
+    return answer
+
+
+def start_servers(serve, descriptions):
+    servers = []
+    for index, description in enumerate(descriptions):
+        options = []
+        shared = description["shares_database_of"]
+        options += [
+            "--file",
+            f"../server-{index if shared is None else shared}/rows.sqlite3",
+        ]
+        if description["upstream"] is not None:
+            options += ["--upstream", servers[description["upstream"]].address]
+        if description["read_only"]:
+            options += ["--read-only"]
+        servers.append(serve(*options, folder=f"server-{index}"))
+    return servers
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_vector(path, serve):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    clients = [server.client() for server in start_servers(serve, lines[0]["servers"])]
+    for number, line in enumerate(lines[1:], 2):
+        answer = clients[line["server"]].ask_raw(line["request"])
+        assert comparable(answer) == comparable(line["answer"]), f"line {number}"
