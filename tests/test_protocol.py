@@ -1,0 +1,470 @@
+"""The wire, byte for byte: openings, messages, chunk streams, errors."""
+
+import json
+import random
+import socket
+import string
+import threading
+
+import pytest
+from harness import OPENING, Client, Refused, poll
+
+PING = b'{"ping": {}}\n'
+ALIVE = {"alive": True}
+
+OPENINGS = {
+    "BitBake 1.52 to 2.6": b"PRSERVICE 1.0\n\n",
+    "BitBake 2.8 and newer": b"PRSERVICE 1.0\nneeds-headers: false\n\n",
+    "no need for headers, spelled otherwise": b"PRSERVICE 1.0\nNeeds-Headers:false\n\n",
+    "carriage returns": b"PRSERVICE 1.0\r\nneeds-headers: false\r\n\r\n",
+    "other headers": b"PRSERVICE 1.0\nx: y\nempty:\nz: \xc3\xa4\n\n",
+    "a hundred headers": b"PRSERVICE 1.0\n" + b"x: y\n" * 100 + b"\n",
+    "a header of 8 KiB": b"PRSERVICE 1.0\nx:" + b"y" * 8190 + b"\n\n",
+}
+
+BAD_OPENINGS = {
+    "another version": b"PRSERVICE 2.0\n\n",
+    "a longer version": b"PRSERVICE 1.00\n\n",
+    "another protocol": b"OEHASHEQUIV 1.1\n\n",
+    "HTTP": b"GET / HTTP/1.1\nHost: x\n\n",
+    "nothing": b"\n\n",
+    "a message": PING,
+    "too many headers": b"PRSERVICE 1.0\n" + b"x: y\n" * 101 + b"\n",
+    "a header that is too long": b"PRSERVICE 1.0\nx:" + b"y" * 8191 + b"\n\n",
+    "an endless line": b"P" * 100_000,
+    "a header without a colon": b"PRSERVICE 1.0\nneeds-headers\n\n",
+    "a header that is not UTF-8": b"PRSERVICE 1.0\nx: \xff\xfe\n\n",
+}
+
+
+@pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
+def test_an_opening_is_followed_by_messages(server, opening):
+    with server.client(opening=opening) as client:
+        assert client.ask({"ping": {}}) == ALIVE
+
+
+@pytest.mark.parametrize("opening", BAD_OPENINGS.values(), ids=BAD_OPENINGS)
+def test_a_bad_opening_is_answered_with_an_error_and_closed(server, opening):
+    with server.client(opening=opening) as client:
+        assert client.receive()["invoke-error"]["message"]
+        assert client.is_closed()
+    assert server.ask({"ping": {}}) == ALIVE
+
+
+def test_headers_are_sent_to_a_client_that_needs_them(server):
+    with server.client(
+        opening=b"PRSERVICE 1.0\nNEEDS-headers:  true \n\n" + PING
+    ) as client:
+        assert client.receive_line() == b"\n"
+        assert client.receive() == ALIVE
+
+
+def test_nothing_is_sent_before_the_client_has_spoken(server):
+    with server.client(opening=b"") as client:
+        client.socket.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.socket.recv(1)
+        client.send(OPENING)
+        with pytest.raises(TimeoutError):
+            client.socket.recv(1)
+
+
+def test_an_opening_may_come_byte_by_byte(server):
+    with server.client(opening=b"") as client:
+        for byte in OPENING + PING:
+            client.send(bytes([byte]))
+        assert client.receive() == ALIVE
+
+
+# ---- requests ----
+
+ARGUMENTS = {"version": "m4-1.4.19-r0", "pkgarch": "core2-64", "checksum": "c0ffee"}
+
+
+def test_every_request_has_the_documented_answer(server):
+    package = {"version": "m4-1.4.19-r0", "pkgarch": "core2-64"}
+    row = {**ARGUMENTS, "value": "0"}
+    with server.client() as client:
+        assert client.ask({"ping": {}}) == ALIVE
+        assert client.ask({"is-readonly": {}}) == {"readonly": False}
+        assert client.ask({"test-package": package}) == {"value": False}
+        assert client.ask({"max-package-pr": package}) == {"value": None}
+        assert client.ask({"test-pr": {**ARGUMENTS, "history": False}}) == {
+            "value": None
+        }
+        assert client.ask({"get-pr": {**ARGUMENTS, "history": False}}) == {"value": "0"}
+        assert client.ask({"test-pr": {**ARGUMENTS, "history": True}}) == {"value": "0"}
+        assert client.ask({"test-package": package}) == {"value": True}
+        assert client.ask({"max-package-pr": package}) == {"value": "0"}
+        assert client.export() == {"metainfo": {}, "datainfo": [row]}
+        assert client.import_one(*ARGUMENTS.values(), "1.2") == {"value": "1.2"}
+        assert client.import_one(*ARGUMENTS.values(), 7) == {"value": 7}
+        assert client.max_pr(*package.values()) == "7"
+
+
+def test_read_only_listeners_answer_and_store_nothing(serve):
+    server = serve("--bind", "127.0.0.1:0,ro", bind=True)
+    port = int(server.addresses[1].rpartition(":")[2])
+    with server.client() as writer, Client(("127.0.0.1", port)) as reader:
+        assert reader.ask({"is-readonly": {}}) == {"readonly": True}
+        assert writer.ask({"is-readonly": {}}) == {"readonly": False}
+        assert reader.get_pr("v", "a", "one") == "0"
+        assert reader.get_pr("v", "a", "two") == "0"
+        assert reader.ask_raw({"import-one": {**ARGUMENTS, "value": "3"}}) is None
+        with pytest.raises(Refused):
+            reader.import_one(*ARGUMENTS.values(), "x")
+        assert writer.export(history=True)["datainfo"] == []
+        assert writer.get_pr("v", "a", "one") == "0"
+        assert reader.get_pr("v", "a", "two") == "1"
+
+
+def test_column_info_describes_the_four_columns(server):
+    info = server.ask({"export": {"colinfo": True}})["metainfo"]
+    assert info["tbl_name"] == "PRMAIN"
+    assert info["core_ver"]
+    assert [c["name"] for c in info["col_info"]] == [
+        "version",
+        "pkgarch",
+        "checksum",
+        "value",
+    ]
+    assert all(
+        set(c) == {"name", "type", "notnull", "dflt_value", "pk"}
+        for c in info["col_info"]
+    )
+
+
+def test_export_filters_by_each_field_and_null_empty_and_absent_mean_all(server):
+    with server.client() as client:
+        client.get_pr("v1", "a", "x")
+        client.get_pr("v1", "a", "y")
+        client.get_pr("v1", "b", "x")
+        client.get_pr("v2", "a", "x")
+
+        def rows(**filters):
+            data = client.export(**filters)["datainfo"]
+            return sorted(
+                (r["version"], r["pkgarch"], r["checksum"], r["value"]) for r in data
+            )
+
+        newest = [("v1", "a", "y", "1"), ("v1", "b", "x", "0"), ("v2", "a", "x", "0")]
+        assert (
+            rows()
+            == rows(version=None, pkgarch="", checksum=None, history=None)
+            == newest
+        )
+        assert rows(history=True) == [("v1", "a", "x", "0"), *newest]
+        assert rows(version="v1", pkgarch="b") == [("v1", "b", "x", "0")]
+        assert rows(checksum="x") == [("v1", "b", "x", "0"), ("v2", "a", "x", "0")]
+        assert rows(checksum="x", history=True, version="v1", pkgarch="a") == [
+            ("v1", "a", "x", "0")
+        ]
+        assert rows(version="v3") == []
+
+
+TEXTS = [
+    "",
+    " ",
+    "quotes ' \" and ; -- SQL",
+    "back\\slash",
+    "line\nend\r\n",
+    "nul\0inside",
+    "\0",
+    "ünïcödé \u4e2d\u6587 \U0001f600",
+    "\x7f\x85\xa0\u2028",
+    "$#%{}[]",
+    "007",
+    "x" * 100_000,
+    " " * 70_000,
+]
+
+
+@pytest.mark.parametrize("field", ["version", "pkgarch", "checksum"])
+def test_any_text_is_kept_as_it_is(server, field):
+    with server.client() as client:
+        for text in TEXTS:
+            arguments = {**ARGUMENTS, field: text}
+            first = client.get_pr(*arguments.values())
+            assert client.test_pr(*arguments.values()) == first
+        kept = {row[field] for row in client.export(history=True)["datainfo"]}
+        assert kept == set(TEXTS)
+        names = {json.dumps(arguments) for arguments in kept}
+        assert len(names) == len(TEXTS)
+
+
+def test_absent_and_null_history_mean_false(server):
+    with server.client() as client:
+        assert client.get_pr("v", "a", "x") == "0"
+        assert client.get_pr("v", "a", "y") == "1"
+        assert client.ask(
+            {"get-pr": {"version": "v", "pkgarch": "a", "checksum": "x"}}
+        ) == {"value": "2"}
+        arguments = {"version": "v", "pkgarch": "a", "checksum": "y", "history": None}
+        assert client.ask({"get-pr": arguments}) == {"value": "3"}
+
+
+def test_members_that_are_not_listed_are_ignored(server):
+    with server.client() as client:
+        assert client.ask({"ping": {"x": 1}, "y": [2]}) == ALIVE
+        arguments = {**ARGUMENTS, "history": False, "extra": {"deep": [1, 2.5, None]}}
+        assert client.ask({"get-pr": arguments}) == {"value": "0"}
+
+
+def test_of_several_requests_the_first_of_the_table_counts(server):
+    with server.client() as client:
+        assert client.ask({"is-readonly": {}, "ping": {}}) == ALIVE
+        both = {"max-package-pr": ARGUMENTS, "test-package": ARGUMENTS}
+        assert client.ask(both) == {"value": False}
+
+
+def test_null_ends_the_connection_after_the_answers(server):
+    with server.client() as client:
+        client.send(PING + b"null\n" + PING)
+        assert client.receive() == ALIVE
+        assert client.is_closed()
+
+
+def test_answers_come_before_the_end_to_a_client_that_has_shut_its_side(server):
+    with server.client() as client:
+        client.send(PING * 300)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert [client.receive() for _ in range(300)] == [ALIVE] * 300
+        assert client.is_closed()
+
+
+# ---- errors ----
+
+BAD_REQUESTS = {
+    "a list": [],
+    "a number": 3,
+    "a string": "ping",
+    "true": True,
+    "no request": {},
+    "an unknown request": {"frobnicate": {}},
+    "arguments that are no object": {"get-pr": []},
+    "null arguments": {"get-pr": None},
+    "version missing": {"get-pr": {"pkgarch": "a", "checksum": "c"}},
+    "pkgarch missing": {"get-pr": {"version": "v", "checksum": "c"}},
+    "checksum missing": {"get-pr": {"version": "v", "pkgarch": "a"}},
+    "version null": {"test-pr": {"version": None, "pkgarch": "a", "checksum": "c"}},
+    "version a number": {"max-package-pr": {"version": 1, "pkgarch": "a"}},
+    "pkgarch a list": {"test-package": {"version": "v", "pkgarch": ["a"]}},
+    "history a string": {"get-pr": {**ARGUMENTS, "history": "false"}},
+    "history a number": {"test-pr": {**ARGUMENTS, "history": 0}},
+    "colinfo a string": {"export": {"colinfo": "yes"}},
+    "filter a number": {"export": {"version": 3}},
+    "value missing": {"import-one": ARGUMENTS},
+    **{
+        f"value {value!r}": {"import-one": {**ARGUMENTS, "value": value}}
+        for value in [
+            "",
+            "1.",
+            ".1",
+            "1..2",
+            "1.a",
+            "-1",
+            "+1",
+            " 1",
+            "007",
+            "1\0",
+            -1,
+            1.0,
+        ]
+        + [True, None, [], {}, 10**30, "٣"]
+    },
+}
+
+
+@pytest.mark.parametrize("request_", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
+def test_a_bad_request_gets_an_error_and_the_connection_stays(server, request_):
+    with server.client() as client:
+        with pytest.raises(Refused):
+            client.ask(request_)
+        assert client.ask({"ping": {}}) == ALIVE
+        assert client.export(history=True)["datainfo"] == []
+
+
+def test_an_error_names_the_request_and_the_argument(server):
+    with server.client() as client:
+        with pytest.raises(Refused, match="get-pr.*'checksum' is missing"):
+            client.ask({"get-pr": {"version": "v", "pkgarch": "a"}})
+        with pytest.raises(Refused, match="test-package.*'pkgarch' must be a string"):
+            client.ask({"test-package": {"version": "v", "pkgarch": None}})
+        with pytest.raises(Refused, match="frobnicate"):
+            client.ask({"frobnicate": {}})
+
+
+LOST_FRAMES = {
+    "no JSON": b"hello\n",
+    "half an object": b'{"ping": {}\n',
+    "two values": b'{"ping": {}} {"ping": {}}\n',
+    "single quotes": b"{'ping': {}}\n",
+    "NaN": b'{"ping": NaN}\n',
+    "an empty line": b"\n",
+    "a blank line": b"   \n",
+    "not UTF-8": b'{"ping": {"x": "\xff"}}\n',
+    "an overlong NUL": b'{"ping": {"x": "\xc0\x80"}}\n',
+    "half a surrogate": b'{"ping": {"x": "\\ud800"}}\n',
+    "deep nesting": b"[" * 30_000 + b"\n",
+    "a line over the limit": b'"' + b"x" * 65_536 + b'"\n',
+    "an endless line": b"x" * 300_000,
+    "an empty chunk stream": b'{"chunk-stream": null}\n\n',
+    "no JSON in chunks": b'{"chunk-stream": null}\nhel\nlo\n\n',
+    "a chunk over the limit": b'{"chunk-stream": null}\n' + b"x" * 65_537 + b"\n",
+}
+
+
+@pytest.mark.parametrize("data", LOST_FRAMES.values(), ids=LOST_FRAMES)
+def test_a_lost_frame_gets_an_error_and_the_connection_is_closed(server, data):
+    with server.client() as other, server.client() as client:
+        client.send(PING + data)
+        assert client.receive() == ALIVE
+        assert client.receive()["invoke-error"]["message"]
+        assert client.is_closed()
+        assert other.ask({"ping": {}}) == ALIVE
+
+
+def test_what_is_unread_does_not_destroy_the_error(server):
+    with server.client() as client:
+
+        def send_much():
+            try:
+                client.send(b"not JSON\n" + b"x" * 20_000_000)
+            except OSError:
+                pass  # closed in the end, after the error
+
+        sender = threading.Thread(target=send_much)
+        sender.start()
+        assert "JSON" in client.receive()["invoke-error"]["message"]
+        sender.join()
+
+
+# ---- long messages ----
+
+
+def test_a_line_of_64_KiB_is_taken(server):
+    frame = len(json.dumps({"ping": {"x": ""}}))
+    with server.client() as client:
+        client.send(
+            json.dumps({"ping": {"x": "y" * (65_536 - frame)}}).encode() + b"\n"
+        )
+        assert client.receive() == ALIVE
+
+
+@pytest.mark.parametrize("length", [1, 100, 32_767, 40_000])
+def test_chunks_of_any_length_are_joined(server, length):
+    text = json.dumps({"get-pr": {**ARGUMENTS, "checksum": "é x" * 20_000}}).encode()
+    if length < 100:
+        text = json.dumps({"get-pr": ARGUMENTS}).encode()
+    chunks = b"".join(
+        text[at : at + length] + b"\n" for at in range(0, len(text), length)
+    )
+    with server.client() as client:
+        for start in (b'{"chunk-stream": null}', b' { "chunk-stream" :null}\r'):
+            client.send(start + b"\n" + chunks + b"\n" + PING)
+            assert client.receive() == {"value": "0"}
+            assert client.receive() == ALIVE
+
+
+def test_long_answers_travel_in_chunks_that_survive_stripping(server):
+    with server.client() as client:
+        rows = {}
+        for length in [*range(32_500, 32_720, 20), 100_000]:
+            checksum = " " * length + "." + str(length)
+            rows[checksum] = client.get_pr("v", "a", checksum)
+            data = client.export(checksum=checksum, history=True)["datainfo"]
+            assert [(r["checksum"], r["value"]) for r in data] == [
+                (checksum, rows[checksum])
+            ]
+        data = client.export(history=True)["datainfo"]
+        assert {row["checksum"]: row["value"] for row in data} == rows
+
+
+def test_the_longest_message_is_an_option(serve):
+    server = serve("--max-message-bytes", "200000")
+    with server.client() as client:
+        client.get_pr("v", "a", "x" * 190_000)
+        client.post({"get-pr": {**ARGUMENTS, "checksum": "x" * 210_000}})
+        assert "200000" in client.receive()["invoke-error"]["message"]
+        assert client.is_closed()
+
+
+# ---- pipelining ----
+
+
+def test_answers_come_in_the_order_of_the_requests(server):
+    count = 2_000
+    lines = []
+    for i in range(count):
+        arguments = {"version": "v", "pkgarch": "a", "checksum": str(i)}
+        lines.append(json.dumps({"get-pr": arguments}))
+        lines.append(json.dumps({"test-pr": arguments}))
+        lines.append(json.dumps({"ping": {}}))
+    with server.client() as client:
+        sender = threading.Thread(
+            target=client.send, args=(("\n".join(lines) + "\n").encode(),)
+        )
+        sender.start()
+        for i in range(count):
+            assert client.receive() == {"value": str(i)}
+            assert client.receive() == {"value": str(i)}
+            assert client.receive() == ALIVE
+        sender.join()
+
+
+def test_a_request_sees_the_effects_of_those_before_it_on_its_connection(server):
+    rng = random.Random(1)
+    with server.client() as client:
+        client.get_pr("v", "a", "known")
+        for _ in range(50):
+            new = "".join(rng.choices(string.ascii_letters, k=12))
+            top = int(client.max_pr("v", "a"))
+            requests = [
+                {"get-pr": {"version": "v", "pkgarch": "a", "checksum": new}},
+                {"get-pr": {"version": "v", "pkgarch": "a", "checksum": "known"}},
+                {"max-package-pr": {"version": "v", "pkgarch": "a"}},
+                {
+                    "import-one": {
+                        **ARGUMENTS,
+                        "version": "v",
+                        "pkgarch": "a",
+                        "value": top + 7,
+                    }
+                },
+                {"max-package-pr": {"version": "v", "pkgarch": "a"}},
+            ]
+            client.send(b"".join(json.dumps(r).encode() + b"\n" for r in requests))
+            answers = [client.receive()["value"] for _ in requests]
+            expected = [str(top + 1), str(top + 2), str(top + 2), top + 7, str(top + 7)]
+            assert answers == expected
+
+
+def test_a_client_that_does_not_read_its_answers_disturbs_nobody(server):
+    with server.client() as writer:
+        for i in range(20):
+            writer.get_pr("v", "a", str(i) + "x" * 100_000)
+    with server.client() as deaf, server.client() as other:
+        deaf.socket.setblocking(False)
+        export = b'{"export": {"history": true}}\n'
+        try:
+            while True:
+                deaf.socket.send(export * 100)
+        except BlockingIOError:
+            pass
+        for i in range(50):
+            assert other.get_pr("other", "a", str(i)) == str(i)
+
+
+def test_connections_beyond_the_limit_of_descriptors_wait_and_are_served(serve):
+    server = serve()
+    limit = 64
+    import resource
+
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    with server.client() as early:
+        crowd = [server.client() for _ in range(2 * limit)]
+        poll(lambda: "Can't accept more connections" in server.log, "the warning")
+        assert early.ask({"ping": {}}) == ALIVE
+        for client in crowd:
+            assert client.ask({"ping": {}}) == ALIVE
+            client.close()

@@ -1,0 +1,75 @@
+"""The prserv command."""
+
+import subprocess
+
+from harness import PRSERV, clean_environment
+
+PACKAGE = ("m4-1.4.19-r0", "core2-64")
+
+
+def prserv(*words, **environment):
+    return subprocess.run(
+        [str(PRSERV), *words],
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_it_asks_the_server_that_is_named(server):
+    at = ("--server", server.address)
+    assert prserv(*at, "ping").stdout.startswith("alive, ")
+    assert prserv(*at, "test", *PACKAGE).stdout == "unknown\n"
+    assert prserv(*at, "get", *PACKAGE, "x").stdout == "0\n"
+    assert prserv(*at, "get", *PACKAGE, "y").stdout == "1\n"
+    assert prserv(*at, "get", *PACKAGE, "x", "--history").stdout == "0\n"
+    assert prserv(*at, "get", *PACKAGE, "x").stdout == "2\n"
+    assert prserv(*at, "test", *PACKAGE, "x").stdout == "2\n"
+    assert prserv(*at, "test", *PACKAGE, "x", "--history").stdout == "0\n"
+    assert prserv(*at, "test", *PACKAGE).stdout == "known\n"
+    assert prserv("max", *PACKAGE, PRSERV_HOST=server.address).stdout == "2\n"
+
+
+def test_it_asks_through_a_unix_socket(serve, tmp_path):
+    serve("--bind", f"unix://{tmp_path}/socket")
+    assert prserv("--server", f"unix://{tmp_path}/socket", "ping").returncode == 0
+
+
+def test_long_checksums_travel_in_chunks(server):
+    assert (
+        prserv("--server", server.address, "get", *PACKAGE, "x" * 100_000).stdout
+        == "0\n"
+    )
+
+
+def test_exit_1_means_that_the_server_said_no_or_nothing_was_found(serve, server):
+    assert prserv("--server", server.address, "max", *PACKAGE).returncode == 1
+    down = serve("--upstream", "127.0.0.1:1", folder="down")
+    refused = prserv("--server", down.address, "get", *PACKAGE, "x")
+    assert refused.returncode == 1
+    assert "127.0.0.1:1" in refused.stderr
+
+
+def test_exit_2_means_that_the_command_line_cannot_be_used():
+    for words in (
+        [],
+        ["frob"],
+        ["get", "v"],
+        ["--frob"],
+        ["--server", "nowhere", "ping"],
+    ):
+        done = prserv(*words)
+        assert done.returncode == 2, words
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_exit_3_means_that_there_is_no_connection():
+    done = prserv("--server", "127.0.0.1:1", "ping")
+    assert done.returncode == 3
+    assert "127.0.0.1:1" in done.stderr
+
+
+def test_it_explains_itself():
+    assert "Usage" in prserv("--help").stdout
+    assert prserv("--version").stdout.startswith("prserv ")
