@@ -92,6 +92,7 @@ static int run(const struct options *options, int report)
     const char *log_file = options->log_file;
     struct process process = {.pidfile = {.descriptor = -1}};
     struct error error;
+    bool clean;
     int result;
 
     if (!log_file && options->command == COMMAND_START)
@@ -111,8 +112,12 @@ static int run(const struct options *options, int report)
         log_start(options, process.log);
         server_run(process.server);
     }
-    server_free(process.server);
+    clean = server_free(process.server);
     pidfile_remove(&process.pidfile);
+    if (result == 0)
+        log_write(process.log, LOG_INFO, "Stopped");
+    if (!clean)
+        _exit(0);
     log_close(process.log);
     return result == 0 ? 0 : 1;
 }

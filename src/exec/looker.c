@@ -123,6 +123,8 @@ void looker_work(struct looker *looker, struct job_list *arrived, struct job_lis
 
     if (result == 0)
         result = memory_refresh(looker->memory, &error);
+    if (result != 0)
+        log_write(looker->log, LOG_ERROR, "%s", error.text);
     while ((job = STAILQ_FIRST(arrived))) {
         STAILQ_REMOVE_HEAD(arrived, link);
         job->result = 0;

@@ -32,6 +32,7 @@
 #define LINGER_MS 5000
 #define LINGER_STOPPING_MS 500
 #define WRITE_BYTES ((size_t)256 * 1024) /* answers made ahead of the client */
+#define KEEPALIVE_S 60                   /* machines that vanished are found out */
 #define ROUNDS 8                         /* writes in one turn, before others have theirs */
 
 enum state { OPENING, OPEN, DRAINING, FINISHING, LINGERING, CLOSED };
@@ -365,8 +366,10 @@ static int adopt(struct connection *connection, int descriptor)
     } else {
         (void)uv_tcp_init(loop, &connection->uv.tcp);
         code = uv_tcp_open(&connection->uv.tcp, descriptor);
-        if (code == 0)
+        if (code == 0) {
             (void)uv_tcp_nodelay(&connection->uv.tcp, 1);
+            (void)uv_tcp_keepalive(&connection->uv.tcp, 1, KEEPALIVE_S);
+        }
     }
     connection->uv.handle.data = connection;
     return code;

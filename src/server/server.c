@@ -2,7 +2,7 @@
  *
  * Stopping, on SIGTERM or SIGINT: accept no more; refuse what waits for the upstream
  * or for a lock; answer everything else that was read; after STOP_MS close what is
- * left. The loop ends when the last connection is closed and every job is back. */
+ * left. The loop ends when the last connection is closed. */
 #include "server/server.h"
 
 #include "base/clock.h"
@@ -15,10 +15,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SWEEP_MS 1000
 #define SWEEP_STOPPING_MS 100
 #define STOP_MS 3000
+#define RUN_OUT_MS 500
 #define PASSES 4
 
 struct server {
@@ -73,8 +75,6 @@ static void do_nothing(uv_idle_t *idle)
     (void)idle;
 }
 
-static void close_handles(struct server *server);
-
 /* The end of each turn of the loop, before it waits. */
 static void end_turn(uv_prepare_t *prepare)
 {
@@ -91,7 +91,7 @@ static void end_turn(uv_prepare_t *prepare)
     else
         (void)uv_idle_stop(&server->hurry);
     if (server->stopping && server->connections.count == 0)
-        close_handles(server);
+        uv_stop(&server->loop);
 }
 
 static void sweep(uv_timer_t *timer)
@@ -223,7 +223,7 @@ int server_create(struct server **result, const struct server_options *options, 
     start_handles(server);
     code = open_rooms(server, error);
     if (code != 0) {
-        server_free(server);
+        (void)server_free(server);
         return code;
     }
     *result = server;
@@ -236,13 +236,6 @@ void server_run(struct server *server)
 {
     listeners_start(server->listeners);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
-    log_write(server->options.log, LOG_INFO, "Stopped");
-}
-
-static void close_handle(uv_handle_t *handle)
-{
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
 }
 
 /* No connection is left. What is still under way comes back here, to be freed. */
@@ -258,20 +251,36 @@ static void close_handles(struct server *server)
     server->upstream = NULL;
     listeners_close(server->listeners);
     server->listeners = NULL;
-    close_handle((uv_handle_t *)&server->jobs_done);
-    close_handle((uv_handle_t *)&server->turn);
-    close_handle((uv_handle_t *)&server->hurry);
-    close_handle((uv_handle_t *)&server->sweep);
+    uv_close((uv_handle_t *)&server->jobs_done, NULL);
+    uv_close((uv_handle_t *)&server->turn, NULL);
+    uv_close((uv_handle_t *)&server->hurry, NULL);
+    uv_close((uv_handle_t *)&server->sweep, NULL);
     for (int i = 0; i < 3; i++)
-        close_handle((uv_handle_t *)&server->signals[i]);
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
 }
 
-void server_free(struct server *server)
+/* Runs the loop until everything is closed, but not for long. */
+static bool run_out(struct server *server)
+{
+    uint64_t until_ms = clock_ms() + RUN_OUT_MS;
+    const struct timespec pause = {.tv_nsec = 1000000};
+
+    while (uv_run(&server->loop, UV_RUN_NOWAIT) != 0) {
+        if (clock_ms() >= until_ms)
+            return false;
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+bool server_free(struct server *server)
 {
     if (!server)
-        return;
+        return true;
     close_handles(server);
-    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    if (!run_out(server))
+        return false;
     (void)uv_loop_close(&server->loop);
     free(server);
+    return true;
 }

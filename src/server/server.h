@@ -36,7 +36,9 @@ ERROR_MUST_CHECK int server_create(
 /* Serves until SIGTERM or SIGINT; SIGHUP reopens the log. */
 void server_run(struct server *server);
 
-/* NULL is allowed. */
-void server_free(struct server *server);
+/* NULL is allowed. Returns false if the system is still busy with something that can't
+ * be called off (a name that does not resolve): then the process has to end with
+ * _exit, which does not wait for it. */
+bool server_free(struct server *server);
 
 #endif

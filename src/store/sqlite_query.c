@@ -86,9 +86,11 @@ static int prepare_select(struct sqlite_store *store, enum sqlite_statement whic
 int sqlite_prepare_queries(struct sqlite_store *store, struct error *error)
 {
     struct buffer add = BUFFER_EMPTY;
-    int result =
-        prepare_select(store, STATEMENT_LOAD, " WHERE version = ?1 AND pkgarch = ?2", error);
+    int result;
 
+    if (store->sources == 0)
+        return 0; /* a database without tables: nothing is known */
+    result = prepare_select(store, STATEMENT_LOAD, " WHERE version = ?1 AND pkgarch = ?2", error);
     if (result == 0)
         result = prepare_select(store, STATEMENT_LOOK_UP,
             " WHERE version = ?1 AND pkgarch = ?2 AND checksum = ?3", error);
