@@ -47,6 +47,8 @@ struct sqlite_store {
 ERROR_MUST_CHECK int sqlite_open(struct store **store, const struct store_options *options,
     enum store_role role, struct error *error);
 
+/* ---- sqlite_basics.c ---- */
+
 /* Describes SQLite's result code: ERROR_LOCKED, ERROR_MEMORY or ERROR_STORE. */
 int sqlite_fail(struct sqlite_store *store, int code, const char *doing, struct error *error);
 
