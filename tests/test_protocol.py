@@ -339,6 +339,13 @@ def test_what_is_unread_does_not_destroy_the_error(server):
         sender.join()
 
 
+def test_a_connection_is_shut_and_not_reset_while_the_client_still_sends(server):
+    with server.client() as client:
+        client.send(b"not JSON\n" + b"x" * 2_000_000)
+        assert "JSON" in client.receive()["invoke-error"]["message"]
+        assert client.receive_line() == b""  # a reset would raise
+
+
 # ---- long messages ----
 
 
