@@ -2,7 +2,8 @@
  *
  * Fallible functions return 0 or one of these negative codes, and describe the
  * failure in a struct error that the caller owns. The text says what happened,
- * to what, and what to do about it; it is one line without a line end. */
+ * to what, and what to do about it; it is one line: control characters in what it
+ * quotes become question marks. */
 #ifndef PRSERVD_ERROR_H
 #define PRSERVD_ERROR_H
 

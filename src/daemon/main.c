@@ -44,6 +44,13 @@ static void find_pidfile(const struct options *options, char path[PATH_MAX])
 
 /* ---- running ---- */
 
+/* While it starts, which may mean to wait for a lock, nothing has been answered. */
+static void end_at_once(int number)
+{
+    (void)number;
+    _exit(1);
+}
+
 /* What a running prservd holds. */
 struct process {
     struct log *log;
@@ -98,26 +105,29 @@ static int run(const struct options *options, int report)
     if (!log_file && options->command == COMMAND_START)
         log_file = DAEMON_LOG;
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGTERM, end_at_once);
+    (void)signal(SIGINT, end_at_once);
     raise_descriptor_limit();
     result = log_open(&process.log, log_file, options->log_level, &error);
     if (result == 0)
         result = set_up(&process, options, &error);
-    if (result != 0 && (log_file || !process.log) && report < 0)
-        (void)complain(&error, 1);
-    if (result != 0)
-        log_write(process.log, LOG_CRITICAL, "%s", error.text);
-    if (report >= 0)
-        daemonize_report(report, result == 0 ? NULL : error.text);
     if (result == 0) {
         log_start(options, process.log);
+        server_start(process.server);
+        if (report >= 0)
+            daemonize_report(report, NULL);
         server_run(process.server);
     }
     clean = server_free(process.server);
     pidfile_remove(&process.pidfile);
-    if (result == 0)
-        log_write(process.log, LOG_INFO, "Stopped");
+    log_write(process.log, result == 0 ? LOG_INFO : LOG_CRITICAL, "%s",
+        result == 0 ? "Stopped" : error.text);
+    if (result != 0 && report >= 0)
+        daemonize_report(report, error.text);
+    else if (result != 0 && (log_file || !process.log))
+        (void)complain(&error, 1);
     if (!clean)
-        _exit(0);
+        _exit(result == 0 ? 0 : 1);
     log_close(process.log);
     return result == 0 ? 0 : 1;
 }

@@ -358,18 +358,27 @@ static int read_environment(struct reading *reading, const bool *given, struct e
 
 /* ---- putting it together ---- */
 
+/* --host and --port, together one address. */
+static int put_first(struct reading *reading, struct address *address, struct error *error)
+{
+    struct error reason;
+    unsigned port = DEFAULT_PORT;
+
+    if (reading->port && address_parse_port(&port, reading->port, &reason) != 0)
+        return error_set(error, ERROR_INPUT, "port: %.400s", reason.text);
+    if (address_set_host(address, reading->host ? reading->host : DEFAULT_HOST, port, &reason) != 0)
+        return error_set(error, ERROR_INPUT, "host: %.400s", reason.text);
+    return 0;
+}
+
 static int put_listeners(struct reading *reading, struct error *error)
 {
     struct options *options = reading->options;
-    unsigned port = DEFAULT_PORT;
 
     if (reading->n_binds == 0 || reading->host || reading->port) {
         struct server_listener *first = &options->listeners[options->n_listeners++];
 
-        if (reading->port && address_parse_port(&port, reading->port, error) != 0)
-            return ERROR_INPUT;
-        if (address_set_host(
-                &first->address, reading->host ? reading->host : DEFAULT_HOST, port, error) != 0)
+        if (put_first(reading, &first->address, error) != 0)
             return ERROR_INPUT;
     }
     for (size_t i = 0; i < reading->n_binds; i++)

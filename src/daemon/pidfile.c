@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -127,6 +128,16 @@ void pidfile_remove(struct pidfile *pidfile)
     pidfile->descriptor = -1;
 }
 
+/* Is this process the file's owner's? Somebody else may hold a lock on the file too. */
+static bool is_process_of(pid_t process, uid_t owner)
+{
+    char path[40];
+    struct stat status;
+
+    (void)snprintf(path, sizeof path, "/proc/%ld", (long)process);
+    return stat(path, &status) == 0 && status.st_uid == owner;
+}
+
 int pidfile_holder(const char *path, pid_t *holder, struct error *error)
 {
     int descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -140,13 +151,14 @@ int pidfile_holder(const char *path, pid_t *holder, struct error *error)
                               "(were --host and --port the same when it was started?)"
                             : "can't read the pid file %s",
             path);
-    result = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)
+    result = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 1
                  ? set_lock(descriptor, F_GETLK, &lock)
                  : -1;
     (void)close(descriptor);
     if (result != 0)
-        return error_set(error, ERROR_SYSTEM, "the pid file %s can't be used", path);
-    if (lock.l_type == F_UNLCK || lock.l_pid <= 0)
+        return error_set(error, ERROR_SYSTEM,
+            "the pid file %s is no plain file, and not what a server has made", path);
+    if (lock.l_type == F_UNLCK || lock.l_pid <= 0 || !is_process_of(lock.l_pid, status.st_uid))
         return error_set(error, ERROR_SYSTEM,
             "no server is running for this address: the pid file %s is stale, nobody holds it",
             path);

@@ -51,7 +51,7 @@ static uint64_t hash_row(const struct row *row)
 
     seed = hash(seed, row->pkgarch);
     seed = hash(seed, row->checksum);
-    return hash(seed, row->value);
+    return hash(seed, row->value.bytes ? row->value : text_of("NULL"));
 }
 
 /* Is it to be named now? */

@@ -13,6 +13,7 @@
 #define BACKLOG 4096      /* clients take a refused connection for the end */
 #define ACCEPT_AT_ONCE 64 /* then others have their turn */
 #define PAUSE_MS 100      /* until accepting is tried again when descriptors ran out */
+#define FREE_PORT_TRIES 10
 
 struct listener {
     TAILQ_ENTRY(listener) link;
@@ -28,7 +29,7 @@ struct listeners {
     uv_loop_t *loop;
     struct listeners_events events;
     struct log *log;
-    TAILQ_HEAD(, listener) all;
+    TAILQ_HEAD(listener_list, listener) all;
     uv_timer_t pause;
     bool paused;
     unsigned handles; /* that are not closed yet */
@@ -232,11 +233,14 @@ static bool is_repeated(const struct addrinfo *first, const struct addrinfo *add
     return false;
 }
 
+static void remove_listener(struct listener *listener);
+
 /* Binds all of them; one whose family this machine lacks is passed over, if another
  * one works. */
 static int bind_each(struct listeners *listeners, const struct addrinfo *addresses, unsigned port,
     bool read_only, bool v6_only, struct error *error)
 {
+    struct error passed_over = {.text = ""};
     bool any = false;
 
     for (const struct addrinfo *each = addresses; each; each = each->ai_next) {
@@ -249,11 +253,31 @@ static int bind_each(struct listeners *listeners, const struct addrinfo *address
             &missing_family, error);
         if (result != 0 && !missing_family)
             return result;
-        if (result != 0)
-            log_write(listeners->log, LOG_WARNING, "Passed over: %s", error->text);
-        any = any || result == 0;
+        if (result == 0)
+            any = true;
+        else
+            passed_over = *error;
     }
+    if (any && passed_over.text[0])
+        log_write(listeners->log, LOG_WARNING, "Passed over: %s", passed_over.text);
     return any ? 0 : ERROR_SYSTEM;
+}
+
+/* A port that is free on the first address may be taken on the next: then another. */
+static int bind_free_port(struct listeners *listeners, const struct addrinfo *addresses,
+    bool read_only, bool v6_only, struct error *error)
+{
+    struct listener *last = TAILQ_LAST(&listeners->all, listener_list);
+    int result = ERROR_SYSTEM;
+
+    for (int tries = 0; tries < FREE_PORT_TRIES && result != 0; tries++) {
+        struct listener *added;
+
+        result = bind_each(listeners, addresses, 0, read_only, v6_only, error);
+        while (result != 0 && (added = TAILQ_LAST(&listeners->all, listener_list)) != last)
+            remove_listener(added);
+    }
+    return result;
 }
 
 int listeners_bind(struct listeners *listeners, const struct address *address, bool read_only,
@@ -270,7 +294,10 @@ int listeners_bind(struct listeners *listeners, const struct address *address, b
     if (result != 0)
         return error_set(error, ERROR_SYSTEM, "can't listen on %s: %s", address->host,
             result == EAI_SYSTEM ? strerror(errno) : gai_strerror(result));
-    result = bind_each(listeners, addresses, address->port, read_only, v6_only, error);
+    if (address->port == 0)
+        result = bind_free_port(listeners, addresses, read_only, v6_only, error);
+    else
+        result = bind_each(listeners, addresses, address->port, read_only, v6_only, error);
     freeaddrinfo(addresses);
     return result;
 }
@@ -315,18 +342,22 @@ static void poll_closed(uv_handle_t *handle)
     free(listener);
 }
 
+static void remove_listener(struct listener *listener)
+{
+    TAILQ_REMOVE(&listener->listeners->all, listener, link);
+    if (listener->path[0])
+        (void)unlink(listener->path);
+    uv_close((uv_handle_t *)&listener->poll, poll_closed);
+    (void)close(listener->descriptor);
+}
+
 void listeners_close(struct listeners *listeners)
 {
     struct listener *listener;
 
     if (!listeners)
         return;
-    while ((listener = TAILQ_FIRST(&listeners->all))) {
-        TAILQ_REMOVE(&listeners->all, listener, link);
-        if (listener->path[0])
-            (void)unlink(listener->path);
-        uv_close((uv_handle_t *)&listener->poll, poll_closed);
-        (void)close(listener->descriptor);
-    }
+    while ((listener = TAILQ_FIRST(&listeners->all)))
+        remove_listener(listener);
     uv_close((uv_handle_t *)&listeners->pause, timer_closed);
 }

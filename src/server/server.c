@@ -136,8 +136,6 @@ static void signalled(uv_signal_t *signal, int number)
 
 static void start_handles(struct server *server)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-
     (void)uv_async_init(&server->loop, &server->jobs_done, jobs_done);
     (void)uv_prepare_init(&server->loop, &server->turn);
     (void)uv_idle_init(&server->loop, &server->hurry);
@@ -148,8 +146,15 @@ static void start_handles(struct server *server)
     for (int i = 0; i < 3; i++) {
         (void)uv_signal_init(&server->loop, &server->signals[i]);
         server->signals[i].data = server;
-        (void)uv_signal_start(&server->signals[i], signalled, numbers[i]);
     }
+}
+
+static void heed_signals(struct server *server)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+
+    for (int i = 0; i < 3; i++)
+        (void)uv_signal_start(&server->signals[i], signalled, numbers[i]);
 }
 
 /* An IPv6 wildcard takes IPv4 too, unless a listener of its own asks for that port. */
@@ -179,6 +184,7 @@ static int bind_all(struct server *server, struct error *error)
     return result;
 }
 
+/* The addresses first: a start that can't have them leaves the database alone. */
 static int open_rooms(struct server *server, struct error *error)
 {
     const struct server_options *options = &server->options;
@@ -191,19 +197,19 @@ static int open_rooms(struct server *server, struct error *error)
         .context = server,
     };
     struct service service = {.log = options->log, .read_only = options->read_only};
-    int result = executor_create(&server->executor, &executor_options, error);
+    int result = bind_all(server, error);
 
+    if (result == 0)
+        result = executor_create(&server->executor, &executor_options, error);
     if (result == 0 && options->upstream)
         result = upstream_create(
             &server->upstream, &server->loop, options->upstream, options->log, error);
-    if (result != 0)
-        return result;
     service.executor = server->executor;
     service.upstream = server->upstream;
     connections_init(&server->connections, &server->loop, &service, options->max_message_bytes);
     server->connections.closed = connection_closed;
     server->connections.context = server;
-    return bind_all(server, error);
+    return result;
 }
 
 int server_create(struct server **result, const struct server_options *options, struct error *error)
@@ -232,9 +238,14 @@ int server_create(struct server **result, const struct server_options *options, 
 
 /* ---- running and end ---- */
 
+void server_start(struct server *server)
+{
+    heed_signals(server);
+    listeners_start(server->listeners);
+}
+
 void server_run(struct server *server)
 {
-    listeners_start(server->listeners);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
 }
 

@@ -28,10 +28,13 @@ struct server_options {
 
 struct server;
 
-/* Opens the database and binds the addresses: when this returns 0, clients can
- * connect. The options are borrowed as long as the server lives. */
+/* Binds the addresses and opens the database: when this returns 0, clients can connect
+ * and will be served. The options are borrowed as long as the server lives. */
 ERROR_MUST_CHECK int server_create(
     struct server **server, const struct server_options *options, struct error *error);
+
+/* Logs the addresses; from now on signals are heeded. */
+void server_start(struct server *server);
 
 /* Serves until SIGTERM or SIGINT; SIGHUP reopens the log. */
 void server_run(struct server *server);

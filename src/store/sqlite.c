@@ -48,18 +48,6 @@ static int ask_once(
     return result;
 }
 
-/* Called by SQLite while it finds the database locked; 0 gives up. */
-static int wait_for_lock(void *context, int tries)
-{
-    const struct sqlite_store *store = context;
-    const struct timespec pause = {.tv_nsec = tries < 5 ? 200000 : 1000000};
-
-    if (clock_ms() >= store->lock_until_ms || atomic_load(store->options.hurry))
-        return 0;
-    (void)nanosleep(&pause, NULL);
-    return 1;
-}
-
 static void rollback(struct store *base)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
@@ -207,6 +195,10 @@ static int prepare_database(struct sqlite_store *store, struct error *error)
     int persist = 1;
     int result = 0;
 
+    if (!store->options.read_only && sqlite3_db_readonly(store->database, "main") == 1)
+        return error_set(error, ERROR_STORE,
+            "%s may only be read; check its permissions, or serve it with --read-only",
+            store->options.file);
     if (store->role == STORE_WRITER)
         result = sqlite_schema_prepare(store, error);
     if (result == 0)
@@ -243,7 +235,7 @@ static int connect_file(struct sqlite_store *store, struct error *error)
         disconnect(store);
         return result;
     }
-    (void)sqlite3_busy_handler(store->database, wait_for_lock, store);
+    (void)sqlite3_busy_handler(store->database, sqlite_wait_for_lock, store);
     store->lock_until_ms = clock_ms() + STORE_LOCK_WAIT_MS;
     store->user_version = store->schema_version = -1;
     result = prepare_database(store, error);
@@ -275,6 +267,17 @@ static int sync_folder_of(const char *path)
     return result;
 }
 
+/* If not, errno says so. */
+static bool is_folder(const char *path)
+{
+    struct stat status;
+
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return true;
+    errno = ENOTDIR;
+    return false;
+}
+
 /* Makes the folders above the file, and makes them durable. */
 static int make_folders(const char *file, struct error *error)
 {
@@ -288,11 +291,11 @@ static int make_folders(const char *file, struct error *error)
         *slash = '\0';
         if (mkdir(path, 0777) == 0)
             result = sync_folder_of(path);
-        else if (errno != EEXIST)
+        else if (errno != EEXIST || !is_folder(path))
             result = -1;
         if (result != 0)
-            result = error_set(error, ERROR_STORE, "can't make the folder %s for the database: %s",
-                path, strerror(errno));
+            result = error_set(error, ERROR_STORE,
+                "can't make the folder %s for the database %s: %s", path, file, strerror(errno));
         *slash = '/';
     }
     free(path);

@@ -59,6 +59,15 @@ ERROR_MUST_CHECK int sqlite_run(struct sqlite_store *store, const char *sql, str
 ERROR_MUST_CHECK int sqlite_ask(
     struct sqlite_store *store, const char *sql, int64_t *answer, struct error *error);
 
+/* Waits a moment for a lock; 0 when the time is up. SQLite's busy handler: context is
+ * the store. */
+int sqlite_wait_for_lock(void *context, int tries);
+
+/* What a row of an older format holds, as text: a blob is none. */
+#define SQLITE_LEGACY_VALUE "CASE typeof(value) WHEN 'blob' THEN NULL ELSE CAST(value AS TEXT) END"
+/* Which of them count: such a table lets its keys be NULL. */
+#define SQLITE_LEGACY_ROWS "(version NOTNULL AND pkgarch NOTNULL AND checksum NOTNULL)"
+
 /* ---- sqlite_schema.c ---- */
 
 /* A writer's database: refuses what can't be used, before anything is changed; then

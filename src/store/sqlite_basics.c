@@ -1,6 +1,10 @@
 /* What every part of the SQLite backend stands on: its errors, and SQL that runs once. */
 #include "store/sqlite.h"
 
+#include "base/clock.h"
+
+#include <time.h>
+
 int sqlite_fail(struct sqlite_store *store, int code, const char *doing, struct error *error)
 {
     const char *reason = store->database ? sqlite3_errmsg(store->database) : sqlite3_errstr(code);
@@ -54,4 +58,15 @@ int sqlite_ask(struct sqlite_store *store, const char *sql, int64_t *answer, str
         code = 0;
     (void)sqlite3_finalize(statement);
     return code;
+}
+
+int sqlite_wait_for_lock(void *context, int tries)
+{
+    const struct sqlite_store *store = context;
+    const struct timespec pause = {.tv_nsec = tries < 5 ? 200000 : 1000000};
+
+    if (clock_ms() >= store->lock_until_ms || atomic_load(store->options.hurry))
+        return 0;
+    (void)nanosleep(&pause, NULL);
+    return 1;
 }

@@ -55,6 +55,8 @@ static void select_from_sources(struct buffer *sql, unsigned sources, const char
         buffer_append_string(sql, " FROM ");
         buffer_append_string(sql, tables[i].table);
         buffer_append_string(sql, condition);
+        if (i > 0)
+            buffer_append_string(sql, " AND " SQLITE_LEGACY_ROWS);
         join = " UNION ";
     }
 }
@@ -79,7 +81,7 @@ static int prepare_select(struct sqlite_store *store, enum sqlite_statement whic
     struct buffer sql = BUFFER_EMPTY;
 
     select_from_sources(
-        &sql, store->sources, "checksum, value", "checksum, CAST(value AS TEXT)", condition);
+        &sql, store->sources, "checksum, value", "checksum, " SQLITE_LEGACY_VALUE, condition);
     return prepare(store, which, &sql, error);
 }
 
@@ -169,6 +171,19 @@ int sqlite_add(struct store *base, const struct row *row, struct error *error)
 
 /* ---- exports ---- */
 
+/* The table as it will be made: a read-only store may be there before it. */
+static void describe_new(store_column_fn fn, void *context)
+{
+    static const char *const names[] = {"version", "pkgarch", "checksum", "value"};
+
+    for (int i = 0; i < 4; i++) {
+        const struct store_column described = {
+            .name = names[i], .type = "TEXT", .not_null = true, .primary_key = i + 1};
+
+        fn(context, &described);
+    }
+}
+
 int sqlite_describe(struct store *base, store_column_fn fn, void *context, struct error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
@@ -177,8 +192,10 @@ int sqlite_describe(struct store *base, store_column_fn fn, void *context, struc
     int code;
     int result;
 
-    if (!store->database)
+    if (!store->database || !(store->sources & SQLITE_SOURCE_MAIN)) {
+        describe_new(fn, context);
         return 0;
+    }
     buffer_append_string(&sql, "SELECT name, type, \"notnull\", dflt_value, pk "
                                "FROM pragma_table_info('PRMAIN')");
     result = prepare(store, STATEMENT_TABLE_INFO, &sql, error);
@@ -186,7 +203,7 @@ int sqlite_describe(struct store *base, store_column_fn fn, void *context, struc
         return result;
     statement = store->statements[STATEMENT_TABLE_INFO];
     while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
-        struct store_column described = {
+        const struct store_column described = {
             .name = (const char *)sqlite3_column_text(statement, 0),
             .type = (const char *)sqlite3_column_text(statement, 1),
             .not_null = sqlite3_column_int(statement, 2) != 0,
@@ -228,7 +245,7 @@ int sqlite_scan_begin(struct store *base, const struct store_filter *filter, str
     buffer_append(&condition, "", 1);
     if (!buffer_failed(&condition))
         select_from_sources(&sql, store->sources, "version, pkgarch, checksum, value",
-            "version, pkgarch, checksum, CAST(value AS TEXT)", condition.bytes);
+            "version, pkgarch, checksum, " SQLITE_LEGACY_VALUE, condition.bytes);
     sql.failed = sql.failed || buffer_failed(&condition);
     buffer_free(&condition);
     buffer_append_string(&sql, " ORDER BY version, pkgarch");

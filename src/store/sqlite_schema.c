@@ -95,16 +95,15 @@ static void is_revision(sqlite3_context *context, int n_values, sqlite3_value **
 
 static int take_over_table(struct sqlite_store *store, const char *table, struct error *error)
 {
-    char sql[400];
+    char sql[640];
     int64_t before = sqlite3_total_changes64(store->database);
     int64_t odd = 0;
     int result;
 
     (void)snprintf(sql, sizeof sql,
         "INSERT OR IGNORE INTO PRMAIN (version, pkgarch, checksum, value) "
-        "SELECT version, pkgarch, checksum, CAST(value AS TEXT) FROM %s "
-        "WHERE is_revision(CAST(value AS TEXT)) "
-        "AND version NOTNULL AND pkgarch NOTNULL AND checksum NOTNULL",
+        "SELECT version, pkgarch, checksum, " SQLITE_LEGACY_VALUE " FROM %s "
+        "WHERE is_revision(" SQLITE_LEGACY_VALUE ") AND " SQLITE_LEGACY_ROWS,
         table);
     result = sqlite_run(store, sql, error);
     if (result != 0)
@@ -112,8 +111,8 @@ static int take_over_table(struct sqlite_store *store, const char *table, struct
     log_write(store->options.log, LOG_INFO, "Took %lld rows over from %s in %s",
         (long long)(sqlite3_total_changes64(store->database) - before), table, store->options.file);
     (void)snprintf(sql, sizeof sql,
-        "SELECT count(*) FROM %s WHERE NOT is_revision(CAST(value AS TEXT)) "
-        "OR version IS NULL OR pkgarch IS NULL OR checksum IS NULL",
+        "SELECT count(*) FROM %s "
+        "WHERE NOT (is_revision(" SQLITE_LEGACY_VALUE ") AND " SQLITE_LEGACY_ROWS ")",
         table);
     result = sqlite_ask(store, sql, &odd, error);
     if (odd > 0)
@@ -180,13 +179,25 @@ static int journal_mode(
     return result;
 }
 
+/* SQLite does not wait for the lock that the change to WAL needs: we do. */
+static int change_to_wal(struct sqlite_store *store, char mode[16], struct error *error)
+{
+    int tries = 0;
+    int result;
+
+    do {
+        result = journal_mode(store, "PRAGMA journal_mode = WAL", mode, error);
+    } while (result == ERROR_LOCKED && sqlite_wait_for_lock(store, tries++));
+    return result;
+}
+
 static int use_wal(struct sqlite_store *store, struct error *error)
 {
     char mode[16] = "";
     int result = journal_mode(store, "PRAGMA journal_mode", mode, error);
 
     if (result == 0 && strcmp(mode, "wal") != 0)
-        result = journal_mode(store, "PRAGMA journal_mode = WAL", mode, error);
+        result = change_to_wal(store, mode, error);
     if (result == 0 && strcmp(mode, "wal") != 0)
         result = error_set(error, ERROR_STORE,
             "%s can't have a WAL journal (its journal is '%s'); is it on a network file system?",

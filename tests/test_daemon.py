@@ -1,0 +1,493 @@
+"""prservd --start and --stop, and the file that says which process serves."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import PRSERVD, Client, clean_environment, poll, run_prservd
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
+
+def free_port():
+    """A port that is free now, and that nobody who asks for port 0 will get."""
+    while True:
+        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
+        with socket.socket() as probe:
+            with contextlib.suppress(OSError):
+                probe.bind(("0.0.0.0", port))
+                return port
+
+
+def the_line(result, status):
+    """What was said: one line on standard error, and the exit status."""
+    assert result.returncode == status, result
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.stderr.strip()
+
+
+def is_running(pid):
+    """It is there, and no corpse that waits for its parent."""
+    with contextlib.suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+    return False
+
+
+def processes_in(folder):
+    """The servers that have this current folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            inside = Path(os.readlink(entry / "cwd")).is_relative_to(folder)
+            if inside and os.readlink(entry / "exe") == str(PRSERVD.resolve()):
+                found.append(int(entry.name))
+    return found
+
+
+class Daemon:
+    """A server in the background, in a folder, on an address of its own."""
+
+    def __init__(self, folder, host="127.0.0.1"):
+        self.folder = folder
+        self.host = host
+        self.port = free_port()
+        self.pid_file = Path(f"/tmp/PRServer_{host}_{self.port}.pid")
+        self.address = ["--host", host, "--port", self.port]
+
+    def start(self, *options, **more):
+        return run_prservd("--start", *self.address, *options, cwd=self.folder, **more)
+
+    def stop(self, *options, **more):
+        return run_prservd("--stop", *self.address, *options, cwd=self.folder, **more)
+
+    @property
+    def pid(self):
+        return int(self.pid_file.read_text())
+
+    def get_pr(self, checksum):
+        with Client((self.host, self.port)) as client:
+            return client.get_pr("m4-1", "all", checksum)
+
+    def accepts(self):
+        with contextlib.suppress(OSError):
+            socket.create_connection((self.host, self.port), 5).close()
+            return True
+        return False
+
+
+@pytest.fixture
+def make_daemon(tmp_path):
+    """Makes daemons to be started; whatever was started is gone at the end."""
+    daemons = []
+
+    def make(name="daemon", **more):
+        folder = tmp_path / name
+        folder.mkdir()
+        daemons.append(Daemon(folder, **more))
+        return daemons[-1]
+
+    yield make
+    for pid in processes_in(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+    poll(lambda: not processes_in(tmp_path), "the end of the servers")
+    for daemon in daemons:
+        daemon.pid_file.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def daemon(make_daemon):
+    return make_daemon()
+
+
+@pytest.fixture
+def started(daemon):
+    result = daemon.start()
+    assert result.returncode == 0, result
+    return daemon
+
+
+@pytest.fixture
+def bystander():
+    """A process that nobody may end."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    assert process.poll() is None, "the bystander was ended"
+    process.kill()
+    process.wait()
+
+
+LOCKER = """
+import fcntl, sys, time
+with open(sys.argv[1], "r+") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def bystander_that_locks(path):
+    process = subprocess.Popen([sys.executable, "-c", LOCKER, path], stdout=-1)
+    try:
+        assert process.stdout.readline() == b"locked\n"
+        yield process
+        assert process.poll() is None, "the bystander was ended"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+# ---- starting ----
+
+
+def test_start_returns_when_connections_are_accepted(daemon):
+    result = daemon.start()
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert daemon.get_pr("a") == "0"
+
+
+def test_the_daemon_has_no_terminal_and_a_session_of_its_own(started):
+    assert os.getsid(started.pid) not in (os.getsid(0), started.pid)
+    for descriptor in 0, 1, 2:
+        assert os.readlink(f"/proc/{started.pid}/fd/{descriptor}") == "/dev/null"
+
+
+def test_file_and_log_of_the_daemon_are_in_the_current_folder(started):
+    started.get_pr("a")
+    assert (started.folder / "prserv.sqlite3").exists()
+    log = (started.folder / "prserv.log").read_text()
+    assert f"Listening on 127.0.0.1:{started.port}" in log
+
+
+def test_the_log_of_the_daemon_can_be_elsewhere(daemon):
+    assert daemon.start("--log", "own.log").returncode == 0
+    assert "Listening on" in (daemon.folder / "own.log").read_text()
+    assert not (daemon.folder / "prserv.log").exists()
+
+
+def test_daemons_on_several_ports_do_not_disturb_each_other(make_daemon):
+    first, second = make_daemon("first"), make_daemon("second")
+    assert first.start().returncode == second.start().returncode == 0
+    assert first.stop().returncode == 0
+    assert not first.accepts()
+    assert second.get_pr("a") == "0"
+
+
+def test_start_reads_the_environment_too(daemon):
+    environment = {"PRSERVD_FILE": "own.db", "PRSERVD_LOG": "own.log"}
+    assert daemon.start(environment=environment).returncode == 0
+    daemon.get_pr("a")
+    assert (daemon.folder / "own.db").exists()
+    assert (daemon.folder / "own.log").exists()
+
+
+# ---- the pid file ----
+
+
+def test_the_pid_file_is_named_after_address_and_port(started):
+    path = Path(f"/tmp/PRServer_127.0.0.1_{started.port}.pid")
+    assert path.read_text() == f"{started.pid}\n"
+    assert processes_in(started.folder) == [started.pid]
+    assert path.stat().st_mode & 0o022 == 0
+
+
+def test_the_pid_file_holds_the_number_of_a_name(make_daemon):
+    daemon = make_daemon(host="localhost")
+    path = Path(f"/tmp/PRServer_127.0.0.1_{daemon.port}.pid")
+    try:
+        assert daemon.start().returncode == 0
+        assert int(path.read_text()) in processes_in(daemon.folder)
+        assert daemon.stop().returncode == 0
+        assert not path.exists()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def test_the_pid_file_is_named_after_the_port_that_was_asked_for(daemon):
+    host = ".".join(["127", *(str(1 + byte % 250) for byte in os.urandom(3))])
+    path = Path(f"/tmp/PRServer_{host}_0.pid")
+    options = ["--host", host, "--port", "0"]
+    try:
+        assert daemon.start(*options).returncode == 0
+        assert int(path.read_text()) in processes_in(daemon.folder)
+        assert daemon.stop(*options).returncode == 0
+        assert not path.exists()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def test_the_pid_file_is_named_after_the_first_address(daemon):
+    daemon.address = ["--bind", f"127.0.0.1:{daemon.port}", "--bind", "127.0.0.2:0"]
+    assert daemon.start().returncode == 0
+    assert processes_in(daemon.folder) == [daemon.pid]
+
+
+def test_the_default_address_is_named_in_the_pid_file(daemon):
+    path = Path(f"/tmp/PRServer_0.0.0.0_{daemon.port}.pid")
+    daemon.address = ["--port", daemon.port]
+    try:
+        assert daemon.start().returncode == 0
+        assert int(path.read_text()) in processes_in(daemon.folder)
+        assert daemon.stop().returncode == 0
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_pidfile_changes_the_name(daemon, way):
+    options = ["--pidfile", "own.pid"] if way == "option" else []
+    environment = {} if options else {"PRSERVD_PIDFILE": "own.pid"}
+    path = daemon.folder / "own.pid"
+    assert daemon.start(*options, environment=environment).returncode == 0
+    assert [int(path.read_text())] == processes_in(daemon.folder)
+    assert not daemon.pid_file.exists()
+    assert daemon.stop(*options, environment=environment).returncode == 0
+    assert not path.exists() and not daemon.accepts()
+
+
+def dead_pid():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "-1\n", "1\n", "dead"])
+def test_a_stale_pid_file_is_replaced(daemon, text):
+    daemon.pid_file.write_text(f"{dead_pid()}\n" if text == "dead" else text)
+    assert daemon.start().returncode == 0
+    assert daemon.get_pr("a") == "0"
+    assert processes_in(daemon.folder) == [daemon.pid]
+
+
+def test_f15_the_pid_file_of_a_killed_server_is_replaced(started):
+    killed = started.pid
+    os.kill(killed, signal.SIGKILL)
+    poll(lambda: not is_running(killed), "the end of the server")
+    assert started.pid_file.exists()
+    assert started.start().returncode == 0
+    assert started.pid != killed
+    assert started.get_pr("a") == "0"
+
+
+def test_a_stale_pid_file_with_the_number_of_a_living_process(daemon, bystander):
+    daemon.pid_file.write_text(f"{bystander.pid}\n")
+    assert daemon.start().returncode == 0
+    assert processes_in(daemon.folder) == [daemon.pid]
+    assert daemon.stop().returncode == 0
+
+
+def check_refused(daemon):
+    assert str(daemon.pid_file) in the_line(daemon.start(), 1)
+    assert not daemon.accepts()
+    assert processes_in(daemon.folder) == []
+
+
+def test_a_symbolic_link_is_not_followed(daemon, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    daemon.pid_file.symlink_to(precious)
+    check_refused(daemon)
+    assert precious.read_text() == "precious"
+    assert daemon.pid_file.is_symlink()
+
+
+def test_a_symbolic_link_to_nothing_makes_no_file(daemon, tmp_path):
+    daemon.pid_file.symlink_to(tmp_path / "nothing")
+    check_refused(daemon)
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.fixture
+def linked(daemon):
+    """A file of ours whose other name is where the pid file would be."""
+    precious = daemon.pid_file.with_suffix(".precious")  # of one file system
+    precious.write_text("precious")
+    os.link(precious, daemon.pid_file)
+    yield precious
+    precious.unlink()
+
+
+def test_a_hard_link_is_refused(daemon, linked):
+    check_refused(daemon)
+    assert linked.read_text() == "precious"
+
+
+def test_a_fifo_is_refused_without_waiting(daemon):
+    os.mkfifo(daemon.pid_file)
+    check_refused(daemon)
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o644, 0o666])
+def test_the_file_of_another_user_is_refused(daemon, mode):
+    daemon.pid_file.write_text("1\n")
+    daemon.pid_file.chmod(mode)
+    os.chown(daemon.pid_file, 65534, 65534)
+    check_refused(daemon)
+    assert daemon.pid_file.read_text() == "1\n"
+
+
+# ---- starting that fails ----
+
+
+def test_a_second_start_is_refused(started):
+    pid = started.pid
+    line = the_line(started.start(), 1)
+    assert "running" in line and str(started.pid_file) in line
+    assert started.pid == pid
+    assert processes_in(started.folder) == [pid]
+    assert started.get_pr("a") == "0"
+
+
+def test_of_many_starts_at_once_one_succeeds(daemon):
+    words = [PRSERVD, "--start", *daemon.address]
+    starts = [
+        subprocess.Popen(
+            [str(word) for word in words],
+            cwd=daemon.folder,
+            env=clean_environment(),
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(6)
+    ]
+    assert sorted(start.wait(30) for start in starts) == [0, 1, 1, 1, 1, 1]
+    assert processes_in(daemon.folder) == [daemon.pid]
+    assert daemon.get_pr("a") == "0"
+
+
+def test_f15_start_says_why_the_database_cannot_be_opened(daemon):
+    (daemon.folder / "text").write_text("no database\n" * 100)
+    line = the_line(daemon.start("--file", "text"), 1)
+    assert "text" in line and "no SQLite database" in line
+    assert line.removeprefix("prservd: ") in (daemon.folder / "prserv.log").read_text()
+    assert (daemon.folder / "text").read_text() == "no database\n" * 100
+    assert not daemon.pid_file.exists()
+    assert not daemon.accepts()
+
+
+def test_start_says_that_the_port_is_in_use(started):
+    pid = started.pid
+    line = the_line(started.start("--pidfile", "own.pid"), 1)
+    assert f"127.0.0.1:{started.port}" in line and "in use" in line
+    assert not (started.folder / "own.pid").exists()
+    poll(lambda: processes_in(started.folder) == [pid], "the second one's end")
+
+
+def test_start_says_that_the_log_cannot_be_opened(daemon):
+    line = the_line(daemon.start("--log", "missing/own.log"), 1)
+    assert "missing/own.log" in line
+    assert not daemon.pid_file.exists()
+
+
+def test_start_refuses_ill_options_before_it_goes_to_the_background(daemon):
+    the_line(daemon.start("--loglevel", "LOUD"), 2)
+    assert not daemon.pid_file.exists()
+
+
+# ---- stopping ----
+
+
+def test_stop_ends_the_server_and_waits_until_it_is_gone(started):
+    started.get_pr("a")
+    pid = started.pid
+    result = started.stop()
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert not is_running(pid)
+    assert not started.pid_file.exists()
+    assert not started.accepts()
+    assert "Stopped" in (started.folder / "prserv.log").read_text()
+
+
+def test_after_a_stop_the_next_start_goes_on_with_the_numbers(started):
+    assert started.get_pr("a") == "0"
+    assert started.stop().returncode == 0
+    assert started.start().returncode == 0
+    assert [started.get_pr(name) for name in "ab"] == ["0", "1"]
+
+
+def has_pending(pid, number):
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [line.split()[1] for line in status.splitlines() if "Pnd:" in line]
+    return any(int(mask, 16) & 1 << number - 1 for mask in masks)
+
+
+def test_stop_does_not_return_before_the_server_is_gone(started):
+    pid = started.pid
+    os.kill(pid, signal.SIGSTOP)
+    words = [PRSERVD, "--stop", *started.address]
+    stop = subprocess.Popen([str(word) for word in words], env=clean_environment())
+    try:
+        poll(lambda: has_pending(pid, signal.SIGTERM), "the signal")
+        assert stop.poll() is None
+        os.kill(pid, signal.SIGCONT)
+        assert stop.wait(30) == 0
+    finally:
+        stop.kill()
+        stop.wait()
+    assert not is_running(pid)
+
+
+def test_stop_ends_a_server_with_connected_clients(started):
+    with Client(("127.0.0.1", started.port)) as client:
+        assert client.get_pr("m4-1", "all", "a") == "0"
+        assert started.stop().returncode == 0
+        assert client.is_closed()
+
+
+def test_stop_reads_the_environment_too(started):
+    environment = {"PRSERVD_HOST": "127.0.0.1", "PRSERVD_PORT": str(started.port)}
+    result = run_prservd("--stop", cwd=started.folder, environment=environment)
+    assert result.returncode == 0
+    assert not started.accepts()
+
+
+def test_stop_says_that_none_runs(daemon):
+    line = the_line(daemon.stop(), 1)
+    assert "no server is running" in line
+    assert "--host" in line and "--port" in line
+
+
+def test_stop_of_another_port_leaves_the_server_alone(started):
+    options = ["--stop", "--host", "127.0.0.1", "--port", free_port()]
+    the_line(run_prservd(*options, cwd=started.folder), 1)
+    assert started.get_pr("a") == "0"
+
+
+def test_stop_says_that_the_pid_file_of_a_killed_server_is_stale(started):
+    killed = started.pid
+    os.kill(killed, signal.SIGKILL)
+    poll(lambda: not is_running(killed), "the end of the server")
+    assert "no server is running" in the_line(started.stop(), 1)
+
+
+def test_a_forged_number_is_never_signalled(daemon, bystander):
+    daemon.pid_file.write_text(f"{bystander.pid}\n")
+    assert "no server is running" in the_line(daemon.stop(), 1)
+
+
+def test_a_number_forged_while_the_server_runs_is_never_signalled(started, bystander):
+    pid = started.pid
+    started.pid_file.write_text(f"{bystander.pid}\n")
+    assert started.stop().returncode == 0
+    assert not is_running(pid)
+
+
+def test_stop_follows_no_symbolic_link(make_daemon):
+    running, other = make_daemon("running"), make_daemon("other")
+    assert running.start().returncode == 0
+    other.pid_file.symlink_to(running.pid_file)
+    assert str(other.pid_file) in the_line(other.stop(), 1)
+    assert running.get_pr("a") == "0"
+
+
+def test_who_locks_a_file_that_is_linked_there_is_never_signalled(daemon, linked):
+    with bystander_that_locks(linked):
+        assert str(daemon.pid_file) in the_line(daemon.stop(), 1)

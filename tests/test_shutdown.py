@@ -1,0 +1,292 @@
+"""SIGTERM and SIGINT: what was read is answered, then the server is gone."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from harness import OPENING, PRSERVD, SANITIZER, Client, clean_environment, poll
+
+PROMISED = 5 if not SANITIZER else 15  # seconds from the signal to the end
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+
+def end(server, number=signal.SIGTERM):
+    """The signal, and the end that was promised."""
+    server.process.send_signal(number)
+    server.process.wait(PROMISED)
+    assert server.process.returncode == 0, server.log
+    assert "Sanitizer" not in server.log, server.log
+
+
+def request(checksum, history=False):
+    arguments = {"version": "m4-1", "pkgarch": "all", "checksum": checksum}
+    return {"get-pr": {**arguments, "history": history}}
+
+
+def line(message):
+    return json.dumps(message).encode() + b"\n"
+
+
+def unread(server, client):
+    """How many bytes of this client the kernel holds that the server has not read;
+    None while the server has not accepted it."""
+    local, remote = (f":{port:04X}" for port in (server.port, client_port(client)))
+    with open("/proc/net/tcp") as table:
+        for entry in (words.split() for words in table):
+            if entry[1].endswith(local) and entry[2].endswith(remote):
+                return int(entry[4].partition(":")[2], 16)
+    return None
+
+
+def client_port(client):
+    return client.socket.getsockname()[1]
+
+
+def wait_until_read(server, client):
+    poll(lambda: unread(server, client) == 0, "the server to read")
+
+
+def rows(server):
+    file = server.folder / "prserv.sqlite3"
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        return database.execute("SELECT checksum, value FROM PRMAIN").fetchall()
+
+
+@contextlib.contextmanager
+def locked(server):
+    """Another program's transaction holds the database's lock for writing."""
+    file = server.folder / "prserv.sqlite3"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_server_without_clients_ends(server, number):
+    end(server, number)
+    assert "Stopped" in server.log
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_f14_idle_clients_do_not_keep_it(server, number):
+    clients = [server.client() for _ in range(10)]
+    for client in clients[:5]:
+        assert client.ask({"ping": {}}) == {"alive": True}
+    end(server, number)
+    for client in clients:
+        assert client.is_closed()
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"",
+        b"PRSERV",
+        b"PRSERVICE 1.0\n",
+        b"PRSERVICE 1.0\nneeds-hea",
+        OPENING + b'{"get-pr": {"ver',
+        OPENING + line(request("a"))[:-1],
+        OPENING + b'{"chunk-stream": null}\n{"get-pr":\n',
+    ],
+)
+def test_half_a_message_does_not_keep_it(server, half):
+    with server.client(opening=half) as client:
+        wait_until_read(server, client)
+        end(server)
+        assert client.is_closed()
+    assert rows(server) == []
+
+
+def test_a_client_that_trickles_on_does_not_keep_it(server):
+    with server.client() as client:
+        assert client.ask({"ping": {}}) == {"alive": True}
+        server.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + PROMISED
+        while server.process.poll() is None:
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError):
+                client.send(b" ")
+    assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_was_read_is_answered_and_stored(server, number):
+    checksums = [str(n) for n in range(300)]  # more than are worked on at once
+    with server.client() as client:
+        assert client.ask({"ping": {}}) == {"alive": True}
+        client.send(b"".join(line(request(checksum)) for checksum in checksums))
+        wait_until_read(server, client)
+        end(server, number)
+        answers = [client.receive() for _ in checksums]
+        assert client.is_closed()
+    assert answers == [{"value": str(n)} for n in range(300)]
+    assert sorted(rows(server)) == sorted((c, c) for c in checksums)
+
+
+def test_what_several_clients_sent_is_answered(server):
+    clients = [server.client() for _ in range(8)]
+    for client in clients:
+        assert client.ask({"ping": {}}) == {"alive": True}
+    for index, client in enumerate(clients):
+        client.send(b"".join(line(request(f"{index}-{n}")) for n in range(20)))
+    for client in clients:
+        wait_until_read(server, client)
+    end(server)
+    given = [client.receive()["value"] for client in clients for _ in range(20)]
+    assert sorted(given, key=int) == [str(n) for n in range(160)]
+    for client in clients:
+        assert client.is_closed()
+        client.close()
+
+
+def test_a_message_cut_off_behind_whole_ones_is_the_only_one_lost(server):
+    with server.client() as client:
+        client.send(line(request("a")) + line(request("b")) + line(request("c"))[:-5])
+        wait_until_read(server, client)
+        end(server)
+        assert [client.receive()["value"] for _ in "ab"] == ["0", "1"]
+        assert client.is_closed()
+    assert sorted(rows(server)) == [("a", "0"), ("b", "1")]
+
+
+def test_a_large_answer_reaches_a_client_that_reads(server):
+    with server.client() as client:
+        for n in range(400):
+            client.post(request("x" * 1000 + str(n)))
+        for n in range(400):
+            assert client.receive() == {"value": str(n)}
+        client.post({"export": {"history": True}})
+        wait_until_read(server, client)
+        server.process.send_signal(signal.SIGTERM)
+        assert len(client.receive()["datainfo"]) == 400
+        assert client.is_closed()
+    server.process.wait(PROMISED)
+    assert server.process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_client_that_never_reads_does_not_keep_it(serve):
+    """And while it waits for this client, it accepts no others."""
+    server = serve()
+    file = server.folder / "prserv.sqlite3"
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.executemany(
+            "INSERT INTO PRMAIN VALUES ('m4-1', 'all', ?, ?)",
+            ((str(n) + "x" * 4000, str(n)) for n in range(8000)),
+        )
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", server.port))
+    deaf.sendall(OPENING + line({"export": {"history": True}}))
+    assert deaf.recv(1, socket.MSG_PEEK)  # it answers
+    server.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + PROMISED
+    refused_meanwhile = False
+    while server.process.poll() is None:
+        assert time.monotonic() < deadline, "it did not end"
+        with contextlib.suppress(ConnectionError):
+            socket.create_connection(("127.0.0.1", server.port), 5).close()
+            continue
+        refused_meanwhile = refused_meanwhile or server.process.poll() is None
+    deaf.close()
+    assert server.process.returncode == 0
+    assert refused_meanwhile
+
+
+def test_a_request_that_waits_for_a_lock_gets_an_error(server):
+    with locked(server), server.client() as client, server.client() as other:
+        client.send(line(request("a")) + line(request("b")) + line({"ping": {}}))
+        other.send(line({"import-one": {**request("c")["get-pr"], "value": "7"}}))
+        wait_until_read(server, client)
+        wait_until_read(server, other)
+        end(server)
+        for answer in client.receive(), client.receive(), other.receive():
+            assert "lock" in answer["invoke-error"]["message"]
+        assert client.receive() == {"alive": True}
+        assert client.is_closed() and other.is_closed()
+    assert rows(server) == []
+
+
+def test_a_request_that_waits_for_the_upstream_gets_an_error(serve):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        server = serve("--upstream", address)
+        with server.client() as client:
+            client.send(line(request("a")) + line({"ping": {}}))
+            accepted = silent.accept()[0]
+            poll(lambda: b"m4-1" in accepted.recv(4096), "the question")
+            end(server)
+            message = client.receive()["invoke-error"]["message"]
+            assert address in message
+            assert client.receive() == {"alive": True}
+            assert client.is_closed()
+        accepted.close()
+    assert rows(server) == []
+
+
+def test_a_second_signal_changes_nothing(server):
+    with server.client() as client:
+        client.send(b"".join(line(request(str(n))) for n in range(100)))
+        wait_until_read(server, client)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGINT)
+        end(server)
+        assert [client.receive()["value"] for _ in range(100)] == [
+            str(n) for n in range(100)
+        ]
+
+
+def test_what_was_answered_is_there_after_the_next_start(server):
+    with server.client() as client:
+        given = [client.get_pr("m4-1", "all", name) for name in "abc"]
+        end(server)
+    server.restart()
+    assert [
+        server.ask({"test-pr": request(name)["get-pr"]})["value"] for name in "abc"
+    ] == given
+
+
+def test_unix_clients_do_not_keep_it(serve, tmp_path):
+    path = tmp_path / "socket"
+    server = serve("--bind", f"unix://{path}")
+    with Client(path) as client:
+        assert client.ask({"ping": {}}) == {"alive": True}
+        end(server)
+        assert client.is_closed()
+    assert not path.exists()
+
+
+def has_open(process, file):
+    links = Path(f"/proc/{process.pid}/fd").iterdir()
+    with contextlib.suppress(OSError):
+        return any(os.readlink(link) == str(file) for link in links)
+    return False
+
+
+def test_a_start_that_waits_for_a_lock_can_be_ended(tmp_path):
+    file = tmp_path.resolve() / "rows.db"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE another (program)")
+        other.execute("BEGIN EXCLUSIVE")
+        process = subprocess.Popen(
+            [PRSERVD, "--host", "127.0.0.1", "--port", "0", "--file", file],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            poll(lambda: has_open(process, file), "the server to open the file")
+            process.terminate()
+            assert process.wait(PROMISED) in (0, 1)
+        finally:
+            process.kill()
+            process.wait()
