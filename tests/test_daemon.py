@@ -33,11 +33,16 @@ def the_line(result, status):
 
 
 def is_running(pid):
-    """It is there, and no corpse that waits for its parent."""
+    """A thread of it is there that is no corpse."""
     with contextlib.suppress(OSError):
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX"
+        return bool(states(pid) - {"Z", "X"})
     return False
+
+
+def states(pid):
+    """Those of its threads, as in /proc: T is halted."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 def processes_in(folder):
@@ -427,6 +432,7 @@ def has_pending(pid, number):
 def test_stop_does_not_return_before_the_server_is_gone(started):
     pid = started.pid
     os.kill(pid, signal.SIGSTOP)
+    poll(lambda: states(pid) == {"T"}, "the halt of all threads")
     words = [PRSERVD, "--stop", *started.address]
     stop = subprocess.Popen([str(word) for word in words], env=clean_environment())
     try:

@@ -22,6 +22,15 @@ int address_parse_port(unsigned *port, const char *text, struct error *error)
     return 0;
 }
 
+static bool is_host(const char *host, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)host[i] <= ' ' || strchr("/,[]", host[i]))
+            return false;
+    }
+    return true;
+}
+
 int address_set_host(struct address *address, const char *host, unsigned port, struct error *error)
 {
     size_t length = strlen(host);
@@ -31,7 +40,7 @@ int address_set_host(struct address *address, const char *host, unsigned port, s
         host++;
         length -= 2;
     }
-    if (length == 0 || length >= sizeof address->host || strpbrk(host, "/ \t,"))
+    if (length == 0 || length >= sizeof address->host || !is_host(host, length))
         return error_set(error, ERROR_INPUT, "'%s' is no host name or address", host);
     memcpy(address->host, host, length);
     address->port = port;

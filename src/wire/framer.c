@@ -24,8 +24,6 @@ int framer_feed(struct framer *framer, const char *bytes, size_t length, struct 
     buffer_drop_front(&framer->input, framer->start);
     framer->scanned -= framer->start;
     framer->start = 0;
-    if (framer->input.length == 0)
-        buffer_reset(&framer->input, KEEP_BYTES);
     buffer_append(&framer->input, bytes, length);
     return buffer_failed(&framer->input) ? error_set_memory(error) : 0;
 }
@@ -37,6 +35,10 @@ enum framer_result framer_next_line(
     const char *end;
     size_t length;
 
+    if (framer->start == framer->input.length) {
+        buffer_reset(&framer->input, KEEP_BYTES);
+        framer->start = framer->scanned = 0;
+    }
     if (unscanned == 0)
         return FRAMER_MORE;
     end = memchr(framer->input.bytes + framer->scanned, '\n', unscanned);
@@ -173,10 +175,15 @@ void framer_writer_add(struct framer_writer *writer, struct buffer *out, struct 
 
 void framer_writer_end(struct framer_writer *writer, struct buffer *out)
 {
-    if (writer->streaming && writer->pending.length > 0)
-        (void)write_chunk(out, writer->pending.bytes, writer->pending.length);
-    else
-        buffer_append_text(out, buffer_text(&writer->pending));
+    struct text rest = buffer_text(&writer->pending);
+
+    while (writer->streaming && rest.length > 0) {
+        size_t written = write_chunk(out, rest.bytes, rest.length);
+
+        rest.bytes += written;
+        rest.length -= written;
+    }
+    buffer_append_text(out, rest);
     buffer_append(out, "\n", 1);
     buffer_reset(&writer->pending, 0);
     writer->streaming = false;

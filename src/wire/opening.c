@@ -65,7 +65,7 @@ enum framer_result opening_read(struct opening *opening, struct framer *framer, 
                 return lost(error, "this server speaks PRSERVICE 1.0; a connection opens with the "
                                    "line 'PRSERVICE 1.0', headers and an empty line");
             opening->protocol_seen = true;
-        } else if (line.length == 0) {
+        } else if (text_strip(line).length == 0) {
             return FRAMER_READY;
         } else if (take_header(opening, line, error) == FRAMER_LOST) {
             return FRAMER_LOST;

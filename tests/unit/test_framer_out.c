@@ -14,7 +14,20 @@ static struct text text_without_blanks(char *bytes, size_t length)
     return (struct text){bytes, length};
 }
 
-static char space[4 * FRAMER_CHUNK_CHARACTERS];
+/* Room for the messages of a test; all tests have the same, as their state. */
+#define SPACE_BYTES (4 * CHUNK)
+
+static int make_space(void **state)
+{
+    *state = test_malloc(SPACE_BYTES);
+    return 0;
+}
+
+static int free_space(void **state)
+{
+    test_free(*state);
+    return 0;
+}
 
 static struct buffer written(struct text message)
 {
@@ -71,7 +84,7 @@ static struct buffer received(struct text sent, size_t piece_bytes)
     struct text message = {.bytes = NULL};
     struct buffer text = BUFFER_EMPTY;
 
-    framer_init(&framer, sizeof space * 6);
+    framer_init(&framer, SPACE_BYTES * 6);
     for (size_t at = 0; at < sent.length; at += piece_bytes) {
         size_t rest = sent.length - at;
 
@@ -120,10 +133,10 @@ static void a_short_message_is_a_line(void **state)
 
 static void the_longest_line_has_32766_characters(void **state)
 {
+    char *space = *state;
     struct text message = text_without_blanks(space, 32766);
     struct buffer out = written(message);
 
-    (void)state;
     assert_int_equal(out.length, 32766 + 1);
     assert_memory_equal(out.bytes, message.bytes, message.length);
     assert_int_equal(out.bytes[32766], '\n');
@@ -131,7 +144,7 @@ static void the_longest_line_has_32766_characters(void **state)
 }
 
 /* Compares with a chunk stream put together here. */
-static void check_chunks(size_t length)
+static void check_chunks(char *space, size_t length)
 {
     struct text message = text_without_blanks(space, length);
     struct buffer out = written(message);
@@ -151,23 +164,20 @@ static void check_chunks(size_t length)
 
 static void a_message_of_32767_characters_is_one_chunk(void **state)
 {
-    (void)state;
-    check_chunks(32767);
+    check_chunks(*state, 32767);
 }
 
 static void a_message_of_32768_characters_is_two_chunks(void **state)
 {
-    (void)state;
-    check_chunks(32768);
+    check_chunks(*state, 32768);
 }
 
 static void a_long_message_is_full_chunks_and_the_rest(void **state)
 {
-    (void)state;
-    check_chunks(2 * 32767 - 1);
-    check_chunks(2 * 32767);
-    check_chunks(2 * 32767 + 1);
-    check_chunks(3 * 32767 + 100);
+    check_chunks(*state, 2 * 32767 - 1);
+    check_chunks(*state, 2 * 32767);
+    check_chunks(*state, 2 * 32767 + 1);
+    check_chunks(*state, 3 * 32767 + 100);
 }
 
 /* ---- blanks ---- */
@@ -183,7 +193,7 @@ static void blanks_inside_a_line_stay(void **state)
 
 static void a_blank_that_would_end_a_chunk_is_escaped(void **state)
 {
-    (void)state;
+    char *space = *state;
     for (size_t at = CHUNK - 10; at < CHUNK + 10; at++) {
         struct text message = text_without_blanks(space, 2 * CHUNK + 100);
 
@@ -194,7 +204,7 @@ static void a_blank_that_would_end_a_chunk_is_escaped(void **state)
 
 static void a_run_of_blanks_never_ends_a_chunk(void **state)
 {
-    (void)state;
+    char *space = *state;
     for (size_t run = 2; run < 12; run++) {
         for (size_t at = CHUNK - 14; at < CHUNK + 2; at++) {
             struct text message = text_without_blanks(space, CHUNK + 1000);
@@ -207,9 +217,9 @@ static void a_run_of_blanks_never_ends_a_chunk(void **state)
 
 static void a_message_may_be_nearly_all_blanks(void **state)
 {
+    char *space = *state;
     struct text message = {.bytes = space, .length = 3 * CHUNK};
 
-    (void)state;
     memset(space, ' ', message.length);
     space[0] = '"';
     space[message.length - 1] = '"';
@@ -218,10 +228,10 @@ static void a_message_may_be_nearly_all_blanks(void **state)
 
 static void blanks_elsewhere_are_not_escaped(void **state)
 {
+    char *space = *state;
     struct text message = text_without_blanks(space, CHUNK + 50);
     struct buffer out;
 
-    (void)state;
     space[0] = ' ';
     space[CHUNK - 2] = ' ';
     space[CHUNK] = ' ';
@@ -234,10 +244,10 @@ static void blanks_elsewhere_are_not_escaped(void **state)
 
 static void pieces_make_the_same_bytes_as_the_whole(void **state)
 {
+    char *space = *state;
     static const size_t lengths[] = {1, 32766, 32767, 32768, 65533, 65534, 65535, 100000};
     static const size_t pieces[] = {1, 7, 32766, 32767, 32768, 100000};
 
-    (void)state;
     for (size_t i = 0; i < COUNT(lengths); i++) {
         for (size_t j = 0; j < COUNT(pieces); j++) {
             struct text message = text_without_blanks(space, lengths[i]);
@@ -254,9 +264,9 @@ static void pieces_make_the_same_bytes_as_the_whole(void **state)
 
 static void blanks_are_escaped_in_pieces_too(void **state)
 {
+    char *space = *state;
     static const size_t pieces[] = {1, 1000, 32767};
 
-    (void)state;
     for (size_t i = 0; i < COUNT(pieces); i++) {
         struct text message = text_without_blanks(space, 2 * CHUNK + 5);
         struct buffer out;
@@ -275,10 +285,10 @@ static void blanks_are_escaped_in_pieces_too(void **state)
 
 static void full_chunks_are_sent_before_the_message_ends(void **state)
 {
+    char *space = *state;
     struct framer_writer writer = {.streaming = false};
     struct buffer out = BUFFER_EMPTY;
 
-    (void)state;
     framer_writer_add(&writer, &out, text_without_blanks(space, CHUNK - 1));
     assert_int_equal(out.length, 0);
     framer_writer_add(&writer, &out, TEXT("x"));
@@ -293,10 +303,10 @@ static void full_chunks_are_sent_before_the_message_ends(void **state)
 
 static void a_writer_is_ready_for_another_message(void **state)
 {
+    char *space = *state;
     struct framer_writer writer = {.streaming = false};
     struct buffer out = BUFFER_EMPTY;
 
-    (void)state;
     framer_writer_add(&writer, &out, text_without_blanks(space, CHUNK));
     framer_writer_end(&writer, &out);
     buffer_reset(&out, 0);
@@ -325,21 +335,21 @@ static void a_piece_that_finds_no_memory_fails_the_output(void **state)
 
 static void what_is_written_is_read_back(void **state)
 {
+    char *space = *state;
     static const size_t lengths[] = {
         1, 2, 4095, 4096, 32765, 32766, 32767, 32768, 65533, 65534, 65535, 65536, 65537, 131000};
 
-    (void)state;
     for (size_t i = 0; i < COUNT(lengths); i++)
         check_round_trip(text_without_blanks(space, lengths[i]));
 }
 
 static void what_is_written_is_read_back_a_byte_at_a_time(void **state)
 {
+    char *space = *state;
     struct text message = text_without_blanks(space, CHUNK + 10);
     struct buffer sent = written(message);
     struct buffer back = received(buffer_text(&sent), 1);
 
-    (void)state;
     assert_text_equal(buffer_text(&back), message);
     buffer_free(&back);
     buffer_free(&sent);
@@ -367,5 +377,5 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read_back_a_byte_at_a_time),
     };
 
-    return cmocka_run_group_tests_name("framer_out", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("framer_out", tests, make_space, free_space);
 }

@@ -62,8 +62,7 @@ static void an_opening_is_the_protocol_headers_and_an_empty_line(void **state)
         "PRSERVICE 1.0\nname:\n\n",
         "PRSERVICE 1.0\n:\n\n",
         "PRSERVICE 1.0\na: b: c\n\n",
-        "PRSERVICE 1.0\nname: gr\xc3\xbc\xc3\x9f"
-        "e\n\n",
+        "PRSERVICE 1.0\nname: gr\xc3\xbc\xc3\x9f\n\n",
         "PRSERVICE 1.0\r\nneeds-headers: false\r\n\r\n",
         "PRSERVICE 1.0 \n\n",
         OPENING_CLIENT,

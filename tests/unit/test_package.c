@@ -188,8 +188,11 @@ static void memory_is_counted_as_rows_are_added(void **state)
     add(*state, "a checksum", "1");
     assert_true(package_bytes(*state) >= before + strlen("a checksum") + strlen("1"));
     before = package_bytes(*state);
-    add(*state, "a checksum", "2");
-    assert_true(package_bytes(*state) > before);
+    add(*state, "a checksum", "20");
+    assert_true(package_bytes(*state) >= before + strlen("20"));
+    before = package_bytes(*state);
+    add(*state, "another checksum", "1");
+    assert_true(package_bytes(*state) >= before + strlen("another checksum"));
 }
 
 /* ---- keys ---- */
