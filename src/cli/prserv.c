@@ -1,5 +1,5 @@
 /* prserv: asks a PR server from the shell. */
-#include "client/client.h"
+#include "client/prserv.h"
 #include "version.h"
 
 #include <getopt.h>
@@ -33,15 +33,23 @@ static const char help[] =
     "Exit status: 0 done, 1 the server said no or nothing was found, 2 the command line can't\n"
     "be used, 3 no connection.\n";
 
-static int complain(const struct error *error, int status)
+static int failed(const struct prserv_error *error)
 {
     (void)fprintf(stderr, "prserv: %s\n", error->text);
-    return status;
+    if (error->code == PRSERV_ERROR_ARGUMENT)
+        return EXIT_USAGE;
+    return error->code == PRSERV_ERROR_REFUSED ? EXIT_NO : EXIT_NO_CONNECTION;
 }
 
-static int failed(const struct error *error, int result)
+static int print_revision(char *revision)
 {
-    return complain(error, result == ERROR_INPUT ? EXIT_NO : EXIT_NO_CONNECTION);
+    if (!revision) {
+        (void)fprintf(stderr, "prserv: nothing is known of it\n");
+        return EXIT_NO;
+    }
+    (void)printf("%s\n", revision);
+    free(revision);
+    return EXIT_DONE;
 }
 
 static double now_us(void)
@@ -52,89 +60,98 @@ static double now_us(void)
     return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
 }
 
-static int ping(struct client *client, const struct request *request)
+/* ---- the commands: what follows the name, and --history ---- */
+
+static int ping(struct prserv *server, const struct prserv_text *words, bool history)
 {
-    struct error error;
-    bool alive = false;
+    struct prserv_error error;
     double before = now_us();
-    int result = client_ask_flag(client, request, &alive, &error);
 
-    if (result != 0)
-        return failed(&error, result);
+    (void)words;
+    (void)history;
+    if (prserv_ping(server, &error) != 0)
+        return failed(&error);
     (void)printf("alive, %.0f us\n", now_us() - before);
-    return alive ? EXIT_DONE : EXIT_NO;
-}
-
-static int print_revision(struct client *client, const struct request *request)
-{
-    struct error error;
-    char *revision;
-    int result = client_ask_revision(client, request, &revision, &error);
-
-    if (result != 0)
-        return failed(&error, result);
-    if (!revision) {
-        (void)fprintf(stderr, "prserv: nothing is known of it\n");
-        return EXIT_NO;
-    }
-    (void)printf("%s\n", revision);
-    free(revision);
     return EXIT_DONE;
 }
 
-static int print_known(struct client *client, const struct request *request)
+static int get(struct prserv *server, const struct prserv_text *words, bool history)
 {
-    struct error error;
-    bool known = false;
-    int result = client_ask_flag(client, request, &known, &error);
+    struct prserv_error error;
+    char *revision;
 
-    if (result != 0)
-        return failed(&error, result);
+    if (prserv_get_pr(server, words[0], words[1], words[2], history, &revision, &error) != 0)
+        return failed(&error);
+    return print_revision(revision);
+}
+
+static int test(struct prserv *server, const struct prserv_text *words, bool history)
+{
+    struct prserv_error error;
+    char *revision;
+
+    if (prserv_test_pr(server, words[0], words[1], words[2], history, &revision, &error) != 0)
+        return failed(&error);
+    return print_revision(revision);
+}
+
+static int test_package(struct prserv *server, const struct prserv_text *words, bool history)
+{
+    struct prserv_error error;
+    bool known;
+
+    (void)history;
+    if (prserv_test_package(server, words[0], words[1], &known, &error) != 0)
+        return failed(&error);
     (void)printf("%s\n", known ? "known" : "unknown");
     return known ? EXIT_DONE : EXIT_NO;
 }
 
+static int max(struct prserv *server, const struct prserv_text *words, bool history)
+{
+    struct prserv_error error;
+    char *revision;
+
+    (void)history;
+    if (prserv_max_package_pr(server, words[0], words[1], &revision, &error) != 0)
+        return failed(&error);
+    return print_revision(revision);
+}
+
 static const struct command {
     const char *name;
-    int least; /* arguments */
-    int most;
-    enum request_kind kind;
-    int (*run)(struct client *client, const struct request *request);
+    int words;
+    int (*run)(struct prserv *server, const struct prserv_text *words, bool history);
 } commands[] = {
-    {"ping", 0, 0, REQUEST_PING, ping},
-    {"get", 3, 3, REQUEST_GET_PR, print_revision},
-    {"test", 3, 3, REQUEST_TEST_PR, print_revision},
-    {"test", 2, 2, REQUEST_TEST_PACKAGE, print_known},
-    {"max", 2, 2, REQUEST_MAX_PACKAGE_PR, print_revision},
+    {"ping", 0, ping},
+    {"get", 3, get},
+    {"test", 3, test},
+    {"test", 2, test_package},
+    {"max", 2, max},
 };
 
-static const struct command *find_command(const char *name, int arguments)
+static const struct command *find_command(const char *name, int words)
 {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (strcmp(name, commands[i].name) == 0 && arguments >= commands[i].least &&
-            arguments <= commands[i].most)
+        if (strcmp(name, commands[i].name) == 0 && words == commands[i].words)
             return &commands[i];
     }
     return NULL;
 }
 
-static int run(const struct command *command, const char *server, char **arguments, bool history)
+static int run(const struct command *command, const char *address, char **words, bool history)
 {
-    struct request request = {.kind = command->kind, .history = history};
-    struct text *const places[] = {&request.version, &request.pkgarch, &request.checksum};
-    struct address address;
-    struct client *client;
-    struct error error;
+    struct prserv_text texts[3];
+    struct prserv_error error;
+    struct prserv *server;
     int status;
 
-    for (int i = 0; i < command->most; i++)
-        *places[i] = text_of(arguments[i]);
-    if (address_parse(&address, server, &error) != 0)
-        return complain(&error, EXIT_USAGE);
-    if (client_open(&client, &address, TIMEOUT_MS, &error) != 0)
-        return complain(&error, EXIT_NO_CONNECTION);
-    status = command->run(client, &request);
-    client_close(client);
+    for (int i = 0; i < command->words; i++)
+        texts[i] = prserv_text(words[i]);
+    if (prserv_connect(&server, address, TIMEOUT_MS, &error) != 0)
+        return failed(&error);
+    status = command->run(server, texts, history);
+    prserv_close(server);
     return status;
 }
 

@@ -32,7 +32,7 @@ struct executor {
 
     pthread_mutex_t mutex; /* guards what follows */
     bool stopping;
-    struct worker workers[JOB_EXPORT + 1]; /* by job kind */
+    struct worker workers[JOB_SCAN + 1]; /* by job kind */
     struct job_list finished;
 };
 
@@ -109,7 +109,22 @@ static void *look_jobs(void *argument)
     return NULL;
 }
 
-static void *export_jobs(void *argument)
+/* For get-stats. */
+static int count_rows(const struct executor *executor, struct job *job)
+{
+    struct store *store;
+    int result = store_open(&store, &executor->store_options, STORE_READER, &job->error);
+
+    if (result != 0)
+        return result;
+    result = store_begin_read(store, &job->error);
+    if (result == 0)
+        result = store_count(store, &job->rows, &job->error);
+    store_close(store);
+    return result;
+}
+
+static void *scan_jobs(void *argument)
 {
     struct worker *worker = argument;
     struct executor *executor = worker->executor;
@@ -121,7 +136,10 @@ static void *export_jobs(void *argument)
 
         while ((job = STAILQ_FIRST(&jobs))) {
             STAILQ_REMOVE_HEAD(&jobs, link);
-            export_work(job, &executor->store_options, executor->odd_rows);
+            if (job->request->kind == REQUEST_EXPORT)
+                export_work(job, &executor->store_options, executor->odd_rows);
+            else
+                job->result = count_rows(executor, job);
             STAILQ_INSERT_TAIL(&finished, job, link);
             hand_back(executor, &finished);
         }
@@ -161,6 +179,14 @@ void executor_end_export(struct job *job)
 {
     export_free(job->export);
     job->export = NULL;
+}
+
+void executor_batch_stats(struct executor *executor, struct batch_stats *stats)
+{
+    if (executor->writer)
+        writer_stats(executor->writer, stats);
+    else
+        *stats = (struct batch_stats){.count = 0};
 }
 
 void executor_hurry(struct executor *executor)
@@ -212,7 +238,7 @@ static int start_threads(struct executor *executor, struct error *error)
     int result = start_thread(executor, JOB_LOOK, look_jobs, error);
 
     if (result == 0)
-        result = start_thread(executor, JOB_EXPORT, export_jobs, error);
+        result = start_thread(executor, JOB_SCAN, scan_jobs, error);
     if (result == 0 && executor->writer)
         result = start_thread(executor, JOB_STORE, write_jobs, error);
     return result;
@@ -237,7 +263,7 @@ int executor_create(
     };
     (void)pthread_mutex_init(&executor->mutex, NULL);
     STAILQ_INIT(&executor->finished);
-    for (int kind = 0; kind <= JOB_EXPORT; kind++) {
+    for (int kind = 0; kind <= JOB_SCAN; kind++) {
         executor->workers[kind].executor = executor;
         (void)pthread_cond_init(&executor->workers[kind].arrived, NULL);
         STAILQ_INIT(&executor->workers[kind].queue);
@@ -258,10 +284,10 @@ static void stop_threads(struct executor *executor)
 {
     (void)pthread_mutex_lock(&executor->mutex);
     executor->stopping = true;
-    for (int kind = 0; kind <= JOB_EXPORT; kind++)
+    for (int kind = 0; kind <= JOB_SCAN; kind++)
         (void)pthread_cond_signal(&executor->workers[kind].arrived);
     (void)pthread_mutex_unlock(&executor->mutex);
-    for (int kind = 0; kind <= JOB_EXPORT; kind++) {
+    for (int kind = 0; kind <= JOB_SCAN; kind++) {
         if (executor->workers[kind].started)
             (void)pthread_join(executor->workers[kind].thread, NULL);
         (void)pthread_cond_destroy(&executor->workers[kind].arrived);

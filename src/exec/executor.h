@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "exec/batch_stats.h"
 #include "exec/job.h"
 #include "store/store.h"
 
@@ -39,6 +40,9 @@ void executor_deliver(struct executor *executor);
 
 /* Gives back what a job keeps of an export that won't go on. Not while submitted. */
 void executor_end_export(struct job *job);
+
+/* What the writer has done so far; all zero for a read-only server. */
+void executor_batch_stats(struct executor *executor, struct batch_stats *stats);
 
 /* From now on locks are not waited for: who waits for one gets an error. */
 void executor_hurry(struct executor *executor);

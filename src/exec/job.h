@@ -15,9 +15,9 @@
 #include <sys/queue.h>
 
 enum job_kind {
-    JOB_LOOK,   /* test-pr, test-package, max-package-pr, and get-pr of a read-only server */
-    JOB_STORE,  /* get-pr, import-one */
-    JOB_EXPORT, /* one piece of an export */
+    JOB_LOOK,  /* test-pr, test-package, max-package-pr, and get-pr of a read-only server */
+    JOB_STORE, /* get-pr, import-one */
+    JOB_SCAN,  /* what goes through all rows: a piece of an export, a count */
 };
 
 struct export;
@@ -37,6 +37,7 @@ struct job {
     struct error error; /* for the client */
     char *value;        /* get-pr, test-pr, max-package-pr: the job owner's (free); NULL: none */
     bool found;         /* test-package */
+    uint64_t rows;      /* get-stats: in the database */
 
     /* exports */
     struct export *export; /* between two pieces; executor_end_export gives it back */

@@ -17,6 +17,7 @@
 #include "exec/decide.h"
 #include "exec/memory.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #define HASH_NONFATAL_OOM 1
@@ -39,6 +40,10 @@ struct writer {
     struct job_list waiting;
     struct busy_package *busy;
     struct buffer key;
+    uint64_t n_waiting;
+    uint64_t n_added;            /* rows of the transaction under way */
+    pthread_mutex_t stats_mutex; /* guards stats */
+    struct batch_stats stats;
 };
 
 int writer_create(struct writer **result, struct store *store, struct odd_rows *odd_rows,
@@ -57,6 +62,7 @@ int writer_create(struct writer **result, struct store *store, struct odd_rows *
     writer->store = store;
     writer->log = log;
     STAILQ_INIT(&writer->waiting);
+    (void)pthread_mutex_init(&writer->stats_mutex, NULL);
     *result = writer;
     return 0;
 }
@@ -79,6 +85,7 @@ void writer_free(struct writer *writer)
     buffer_free(&writer->key);
     memory_free(writer->memory);
     store_close(writer->store);
+    (void)pthread_mutex_destroy(&writer->stats_mutex);
     free(writer);
 }
 
@@ -140,6 +147,7 @@ static void wait_for_lock(struct writer *writer, struct job *job, struct job_lis
     decide_again(job);
     if (busy) {
         STAILQ_INSERT_TAIL(&writer->waiting, job, link);
+        writer->n_waiting++;
     } else {
         job->result = error_set_memory(&job->error);
         finish(finished, job);
@@ -198,7 +206,26 @@ static int store_one(struct writer *writer, struct job *job, struct error *error
     decide_row(job, &row);
     if (package_add(package, row.checksum, row.value) != 0)
         return error_set_memory(error);
+    writer->n_added++;
     return store_add(writer->store, &row, error);
+}
+
+static int commit(struct writer *writer, struct error *error)
+{
+    uint64_t before_us = clock_us();
+    int result = store_commit(writer->store, error);
+
+    if (result != 0)
+        return result;
+    (void)pthread_mutex_lock(&writer->stats_mutex);
+    writer->stats.count++;
+    writer->stats.requests += writer->n_waiting;
+    writer->stats.rows += writer->n_added;
+    if (writer->n_waiting > writer->stats.largest)
+        writer->stats.largest = writer->n_waiting;
+    histogram_add(&writer->stats.commit_us, clock_us() - before_us);
+    (void)pthread_mutex_unlock(&writer->stats_mutex);
+    return 0;
 }
 
 /* Inside the transaction: everything up to the commit. */
@@ -207,11 +234,12 @@ static int store_all(struct writer *writer, struct error *error)
     struct job *job;
     int result = memory_refresh(writer->memory, error);
 
+    writer->n_added = 0;
     STAILQ_FOREACH (job, &writer->waiting, link) {
         if (result == 0)
             result = store_one(writer, job, error);
     }
-    return result == 0 ? store_commit(writer->store, error) : result;
+    return result == 0 ? commit(writer, error) : result;
 }
 
 /* Ends those that have waited for the lock as long as a client may wait. */
@@ -223,6 +251,7 @@ static void expire(struct writer *writer, struct job_list *finished, const struc
     while (
         (job = STAILQ_FIRST(&writer->waiting)) && now - job->submitted_ms >= STORE_LOCK_WAIT_MS) {
         STAILQ_REMOVE_HEAD(&writer->waiting, link);
+        writer->n_waiting--;
         fail(finished, job, ERROR_LOCKED, error);
     }
     if (STAILQ_EMPTY(&writer->waiting))
@@ -248,6 +277,7 @@ static void store_pass(struct writer *writer, struct job_list *finished)
         log_write(writer->log, LOG_ERROR, "%s", error.text);
         fail_all(&writer->waiting, finished, result, &error);
     }
+    writer->n_waiting = 0;
     clear_busy(writer);
 }
 
@@ -269,5 +299,13 @@ void writer_give_up(struct writer *writer, struct job_list *finished)
         "the server is stopping, and the database is locked by another process; nothing was "
         "stored");
     fail_all(&writer->waiting, finished, ERROR_LOCKED, &error);
+    writer->n_waiting = 0;
     clear_busy(writer);
+}
+
+void writer_stats(struct writer *writer, struct batch_stats *stats)
+{
+    (void)pthread_mutex_lock(&writer->stats_mutex);
+    *stats = writer->stats;
+    (void)pthread_mutex_unlock(&writer->stats_mutex);
 }

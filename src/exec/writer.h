@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "exec/batch_stats.h"
 #include "exec/job.h"
 #include "exec/odd_rows.h"
 #include "store/store.h"
@@ -28,6 +29,9 @@ void writer_free(struct writer *writer);
  * lock: then it is to be called again, with new arrivals or without. */
 ERROR_MUST_CHECK bool writer_work(
     struct writer *writer, struct job_list *arrived, struct job_list *finished);
+
+/* What it has done so far. Any thread. */
+void writer_stats(struct writer *writer, struct batch_stats *stats);
 
 /* Ends with an error whatever still waits for the lock. */
 void writer_give_up(struct writer *writer, struct job_list *finished);

@@ -384,6 +384,7 @@ void connections_add(struct connections *connections, int descriptor, bool read_
         connection->session = session_open(&connections->service, read_only, touch, connection);
     if (!connection || !connection->session) {
         log_write(connections->log, LOG_ERROR, "No memory for another connection");
+        connections->refused++;
         free(connection);
         (void)close(descriptor);
         return;
@@ -393,6 +394,7 @@ void connections_add(struct connections *connections, int descriptor, bool read_
     set_state(connection, OPENING);
     TAILQ_INSERT_TAIL(&connections->all, connection, link);
     connections->count++;
+    connections->accepted++;
     code = adopt(connection, descriptor);
     if (code != 0) {
         (void)close(descriptor);

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 #include <uv.h>
 
@@ -24,6 +25,8 @@ struct connections {
     struct connection_list touched; /* to be looked after at the end of this turn */
     size_t n_touched;
     size_t count;
+    uint64_t accepted; /* since the start */
+    uint64_t refused;  /* closed for lack of memory or the like */
     bool stopping;
     void (*closed)(void *context); /* a descriptor became free */
     void *context;

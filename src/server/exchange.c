@@ -14,6 +14,7 @@ struct exchange {
     TAILQ_ENTRY(exchange) link;
     struct question_list questions;
     uint64_t asked_ms;
+    uint64_t sent_us;
     unsigned tries;
     bool has_umax; /* the first answer came */
     char *umax;
@@ -25,7 +26,7 @@ struct exchange {
 
 void exchanges_init(struct exchanges *exchanges)
 {
-    *exchanges = (struct exchanges){.unsent_keys = NULL};
+    memset(exchanges, 0, sizeof *exchanges);
     TAILQ_INIT(&exchanges->unsent);
     TAILQ_INIT(&exchanges->sent);
 }
@@ -143,6 +144,7 @@ void exchanges_write(struct exchanges *exchanges, struct buffer *lines)
     while ((exchange = TAILQ_FIRST(&exchanges->unsent))) {
         take_unsent(exchanges, exchange);
         exchange->tries++;
+        exchange->sent_us = clock_us();
         write_question(lines, STAILQ_FIRST(&exchange->questions));
         TAILQ_INSERT_TAIL(&exchanges->sent, exchange, link);
     }
@@ -204,6 +206,7 @@ enum exchange_result exchanges_answer(struct exchanges *exchanges, struct text m
         exchange->umax = revision;
         return EXCHANGE_MORE;
     }
+    histogram_add(&exchanges->round_trip_us, clock_us() - exchange->sent_us);
     if (exchange->result == 0) {
         set_answers(exchange, revision);
     } else {

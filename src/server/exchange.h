@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/histogram.h"
 #include "base/text.h"
 #include "server/upstream.h"
 
@@ -25,6 +26,7 @@ struct exchanges {
     struct exchange *unsent_keys;
     struct exchange_list sent;
     struct buffer key;
+    struct histogram round_trip_us; /* of those that were answered */
 };
 
 void exchanges_init(struct exchanges *exchanges);

@@ -10,6 +10,7 @@
 #include "server/connection.h"
 #include "server/listener.h"
 #include "server/service.h"
+#include "server/stats.h"
 #include "server/upstream.h"
 
 #include <signal.h>
@@ -30,6 +31,7 @@ struct server {
     struct upstream *upstream;
     struct listeners *listeners;
     struct connections connections;
+    struct stats stats;
     uv_async_t jobs_done;
     uv_prepare_t turn;
     uv_idle_t hurry; /* active: the loop must not wait */
@@ -68,6 +70,13 @@ static void connection_closed(void *context)
 
     if (server->listeners)
         listeners_resume(server->listeners);
+}
+
+static void write_stats(void *context, uint64_t rows, struct buffer *out)
+{
+    const struct server *server = context;
+
+    stats_write(&server->stats, rows, out);
 }
 
 static void do_nothing(uv_idle_t *idle)
@@ -196,7 +205,13 @@ static int open_rooms(struct server *server, struct error *error)
         .wake = wake,
         .context = server,
     };
-    struct service service = {.log = options->log, .read_only = options->read_only};
+    struct service service = {
+        .log = options->log,
+        .read_only = options->read_only,
+        .counts = &server->stats.counts,
+        .write_stats = write_stats,
+        .stats_context = server,
+    };
     int result = bind_all(server, error);
 
     if (result == 0)
@@ -204,6 +219,11 @@ static int open_rooms(struct server *server, struct error *error)
     if (result == 0 && options->upstream)
         result = upstream_create(
             &server->upstream, &server->loop, options->upstream, options->log, error);
+    server->stats.read_only = options->read_only;
+    server->stats.started_ms = clock_ms();
+    server->stats.executor = server->executor;
+    server->stats.upstream = server->upstream;
+    server->stats.connections = &server->connections;
     service.executor = server->executor;
     service.upstream = server->upstream;
     connections_init(&server->connections, &server->loop, &service, options->max_message_bytes);

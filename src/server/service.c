@@ -85,6 +85,7 @@ static struct call *add_call(struct session *session, size_t bytes)
 
     if (!call)
         return NULL;
+    call->request.kind = REQUEST_KINDS;
     call->session = session;
     call->bytes = bytes;
     TAILQ_INSERT_TAIL(&session->calls, call, link);
@@ -134,18 +135,29 @@ static void write_answer(const struct session *session, const struct call *call,
         else
             codec_write_imported(out, &call->request);
         break;
+    case REQUEST_GET_STATS:
+        session->service.write_stats(session->service.stats_context, call->job.rows, out);
+        break;
     case REQUEST_EXPORT: /* in pieces */
     case REQUEST_KINDS:
         break;
     }
 }
 
+static void count_error(const struct call *call)
+{
+    if (call->request.kind < REQUEST_KINDS)
+        call->session->service.counts->errors[call->request.kind]++;
+}
+
 static void answer(struct call *call)
 {
-    if (call->job.result == 0)
+    if (call->job.result == 0) {
         write_answer(call->session, call, &call->answer);
-    else
+    } else {
+        count_error(call);
         codec_write_error(&call->answer, call->job.error.text);
+    }
     call->stage = CALL_ANSWERED;
 }
 
@@ -161,7 +173,7 @@ static void job_done(struct job *job, void *context)
     *(job->kind == JOB_STORE ? &session->writing : &session->reading) -= 1;
     if (!come_back(call))
         return;
-    if (job->kind == JOB_EXPORT)
+    if (call->request.kind == REQUEST_EXPORT)
         call->stage = CALL_ANSWERED;
     else
         answer(call);
@@ -194,6 +206,11 @@ static void advance(struct session *session)
     }
 }
 
+static bool is_scan(enum request_kind kind)
+{
+    return kind == REQUEST_EXPORT || kind == REQUEST_GET_STATS;
+}
+
 static void make_ready(struct call *call)
 {
     const struct session *session = call->session;
@@ -202,9 +219,9 @@ static void make_ready(struct call *call)
     call->job.request = &call->request;
     call->job.done = job_done;
     call->job.context = call;
-    call->job.kind = call->request.kind == REQUEST_EXPORT ? JOB_EXPORT
-                     : stores && !session->read_only      ? JOB_STORE
-                                                          : JOB_LOOK;
+    call->job.kind = is_scan(call->request.kind)     ? JOB_SCAN
+                     : stores && !session->read_only ? JOB_STORE
+                                                     : JOB_LOOK;
     call->stage = CALL_READY;
 }
 
@@ -306,6 +323,7 @@ static void start(struct call *call)
 static void refuse(struct call *call, const struct error *error)
 {
     log_write(call->session->service.log, LOG_DEBUG, "Refused a message: %s", error->text);
+    count_error(call);
     codec_write_error(&call->answer, error->text);
     call->stage = CALL_ANSWERED;
 }
@@ -319,6 +337,8 @@ enum session_result session_take(struct session *session, struct text message)
     if (!call)
         return SESSION_ENDED;
     result = codec_read_request(message, &call->request, &error);
+    if (call->request.kind < REQUEST_KINDS)
+        session->service.counts->count[call->request.kind]++;
     if (result == CODEC_REQUEST)
         start(call);
     else if (result == CODEC_END)

@@ -12,8 +12,16 @@
 #include "base/log.h"
 #include "exec/executor.h"
 #include "server/upstream.h"
+#include "wire/request.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+
+/* Of each kind of request: how many came, and how many were answered with an error. */
+struct request_counts {
+    uint64_t count[REQUEST_KINDS];
+    uint64_t errors[REQUEST_KINDS];
+};
 
 /* What a service works with; all of it is borrowed. */
 struct service {
@@ -21,6 +29,10 @@ struct service {
     struct upstream *upstream; /* NULL: there is none */
     struct log *log;
     bool read_only; /* the database is */
+    struct request_counts *counts;
+    /* Appends the answer to get-stats; rows: in the database. */
+    void (*write_stats)(void *context, uint64_t rows, struct buffer *out);
+    void *stats_context;
 };
 
 struct session;

@@ -44,6 +44,8 @@ struct upstream {
     struct question_list refused; /* to be delivered at the end of the turn */
     char reason[256];             /* why it is down */
     bool closed_door;             /* upstream_refuse was called */
+    uint64_t n_questions;
+    uint64_t n_errors;
     unsigned pause_ms;
     uint64_t probe_until_ms;
     uv_timer_t tick;  /* deadlines */
@@ -57,9 +59,11 @@ static void refuse(struct upstream *upstream, struct question_list *questions, c
 {
     struct upstream_question *question;
 
-    STAILQ_FOREACH (question, questions, link)
+    STAILQ_FOREACH (question, questions, link) {
+        upstream->n_errors++;
         question->result = error_set(&question->error, ERROR_UPSTREAM,
             "the upstream %s can't be asked: %s", upstream->name, reason);
+    }
     STAILQ_CONCAT(&upstream->refused, questions);
 }
 
@@ -259,6 +263,7 @@ void upstream_ask(struct upstream *upstream, struct upstream_question *question)
 {
     struct question_list refused = STAILQ_HEAD_INITIALIZER(refused);
 
+    upstream->n_questions++;
     question->umax = question->uval = NULL;
     if (upstream->closed_door || upstream->state == DOWN || upstream->state == PROBING) {
         STAILQ_INSERT_TAIL(&refused, question, link);
@@ -310,6 +315,19 @@ void upstream_refuse(struct upstream *upstream, const char *reason)
     upstream->state = IDLE;
     (void)uv_timer_stop(&upstream->pause);
     refuse_all(upstream, reason);
+}
+
+void upstream_stats(const struct upstream *upstream, struct upstream_stats *stats)
+{
+    static const char *const names[] = {"idle", "connecting", "ready", "down", "probing"};
+
+    *stats = (struct upstream_stats){
+        .address = upstream->name,
+        .state = names[upstream->state],
+        .questions = upstream->n_questions,
+        .errors = upstream->n_errors,
+        .round_trip_us = &upstream->exchanges.round_trip_us,
+    };
 }
 
 /* ---- start and end ---- */

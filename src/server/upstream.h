@@ -12,6 +12,7 @@
 #include "base/text.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 #include <uv.h>
 
@@ -47,6 +48,18 @@ void upstream_ask(struct upstream *upstream, struct upstream_question *question)
 /* At the end of each turn of the loop: sends what was asked in it, together, and
  * calls done for what is refused. Returns true if it called done. */
 bool upstream_turn(struct upstream *upstream);
+
+struct histogram;
+
+struct upstream_stats {
+    const char *address; /* borrowed, like the others, as long as the upstream lives */
+    const char *state;
+    uint64_t questions;
+    uint64_t errors;
+    const struct histogram *round_trip_us;
+};
+
+void upstream_stats(const struct upstream *upstream, struct upstream_stats *stats);
 
 /* Refuses what is asked now and from now on, with this reason. */
 void upstream_refuse(struct upstream *upstream, const char *reason);

@@ -316,6 +316,7 @@ int sqlite_open(struct store **result, const struct store_options *options, enum
         .look_up = sqlite_look_up,
         .add = sqlite_add,
         .describe = sqlite_describe,
+        .count = sqlite_count,
         .scan_begin = sqlite_scan_begin,
         .scan_next = sqlite_scan_next,
     };

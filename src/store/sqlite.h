@@ -86,6 +86,7 @@ int sqlite_look_up(struct store *base, struct text version, struct text pkgarch,
     struct text checksum, store_row_fn fn, void *context, struct error *error);
 int sqlite_add(struct store *base, const struct row *row, struct error *error);
 int sqlite_describe(struct store *base, store_column_fn fn, void *context, struct error *error);
+int sqlite_count(struct store *base, uint64_t *rows, struct error *error);
 int sqlite_scan_begin(struct store *base, const struct store_filter *filter, struct error *error);
 int sqlite_scan_next(struct store *base, struct row *row, struct error *error);
 

@@ -216,6 +216,32 @@ int sqlite_describe(struct store *base, store_column_fn fn, void *context, struc
     return code == SQLITE_DONE ? 0 : sqlite_fail(store, code, "read", error);
 }
 
+int sqlite_count(struct store *base, uint64_t *rows, struct error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    struct buffer sql = BUFFER_EMPTY;
+    int64_t count = 0;
+    int result;
+
+    *rows = 0;
+    if (!store->database || store->sources == 0)
+        return 0;
+    if (store->sources == SQLITE_SOURCE_MAIN) {
+        buffer_append_string(&sql, "SELECT count(*) FROM PRMAIN");
+    } else {
+        buffer_append_string(&sql, "SELECT count(*) FROM (");
+        select_from_sources(&sql, store->sources, "version, pkgarch, checksum, value",
+            "version, pkgarch, checksum, " SQLITE_LEGACY_VALUE, " WHERE 1");
+        buffer_append_string(&sql, ")");
+    }
+    buffer_append(&sql, "", 1);
+    result =
+        buffer_failed(&sql) ? error_set_memory(error) : sqlite_ask(store, sql.bytes, &count, error);
+    buffer_free(&sql);
+    *rows = (uint64_t)count;
+    return result;
+}
+
 static void add_condition(struct buffer *sql, const char *name, int index, struct text filter)
 {
     static const char *const numbers[] = {"?1", "?2", "?3"};

@@ -14,6 +14,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum store_sync { STORE_SYNC_FULL, STORE_SYNC_NORMAL, STORE_SYNC_OFF };
 
@@ -73,6 +74,7 @@ struct store_ops {
         struct text checksum, store_row_fn fn, void *context, struct error *error);
     int (*add)(struct store *store, const struct row *row, struct error *error);
     int (*describe)(struct store *store, store_column_fn fn, void *context, struct error *error);
+    int (*count)(struct store *store, uint64_t *rows, struct error *error);
     int (*scan_begin)(struct store *store, const struct store_filter *filter, struct error *error);
     int (*scan_next)(struct store *store, struct row *row, struct error *error);
 };
@@ -152,6 +154,13 @@ ERROR_MUST_CHECK static inline int store_describe(
     struct store *store, store_column_fn fn, void *context, struct error *error)
 {
     return store->ops->describe(store, fn, context, error);
+}
+
+/* Inside a transaction: how many rows there are. Goes through all of them. */
+ERROR_MUST_CHECK static inline int store_count(
+    struct store *store, uint64_t *rows, struct error *error)
+{
+    return store->ops->count(store, rows, error);
 }
 
 /* Inside a reading transaction: starts a scan in the order of packages. One at a

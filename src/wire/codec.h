@@ -29,6 +29,9 @@ void codec_release(struct request *request);
 /* Is this valid UTF-8? */
 bool codec_is_utf8(struct text text);
 
+/* A JSON string: quoted, escaped, ASCII. What is not UTF-8 becomes U+FFFD. */
+void codec_write_string(struct buffer *out, struct text text);
+
 /* ---- answers, as a server makes them ---- */
 
 void codec_write_alive(struct buffer *out);
@@ -58,18 +61,40 @@ void codec_write_export_row(struct buffer *out, bool first, struct text version,
     struct text pkgarch, struct text checksum, struct text value);
 void codec_write_export_end(struct buffer *out);
 
-/* ---- the client's side ---- */
+/* ---- the client's side (codec_client.c) ---- */
 
 void codec_write_request(struct buffer *out, const struct request *request);
 
-/* Reads an answer whose value is a revision or null: *revision is the caller's
- * (free), NULL for null. Otherwise ERROR_INPUT for an invoke-error, in the server's
- * own words, and for a value that is no revision; ERROR_FRAMING for what is no
- * answer at all. */
+/* The functions that read an answer return 0, or ERROR_INPUT for an invoke-error, in the
+ * server's own words, and for a value that is no revision, or ERROR_FRAMING for what is
+ * no answer at all. */
+
+/* An answer whose value is a revision or null: *revision is the caller's (free), NULL
+ * for null. */
 ERROR_MUST_CHECK int codec_read_value(struct text message, char **revision, struct error *error);
 
-/* Reads {"value": true|false}, {"alive": …}, {"readonly": …}: the member's bool. */
+/* {"value": true|false}, {"alive": …}, {"readonly": …}: the member's bool. */
 ERROR_MUST_CHECK int codec_read_flag(
     struct text message, const char *member, bool *flag, struct error *error);
+
+/* An answer that has this member. */
+ERROR_MUST_CHECK int codec_check_answer(
+    struct text message, const char *member, struct error *error);
+
+/* The reason in the value of an invoke-error: always ERROR_INPUT. */
+int codec_read_refusal(struct text value, struct error *error);
+
+/* A row of an export. Its texts are borrowed until codec_release_row; value.bytes is
+ * NULL for a row without value. */
+struct codec_row {
+    struct text version;
+    struct text pkgarch;
+    struct text checksum;
+    struct text value;
+    void *owner;
+};
+
+ERROR_MUST_CHECK int codec_read_row(struct text json, struct codec_row *row, struct error *error);
+void codec_release_row(struct codec_row *row);
 
 #endif

@@ -64,7 +64,7 @@ static bool is_plain(struct text text)
     return true;
 }
 
-static void append_string(struct buffer *out, struct text text)
+void codec_write_string(struct buffer *out, struct text text)
 {
     if (is_plain(text)) {
         buffer_append_string(out, "\"");
@@ -80,7 +80,7 @@ static void append_string(struct buffer *out, struct text text)
 static void append_optional(struct buffer *out, const char *string_or_null)
 {
     if (string_or_null)
-        append_string(out, text_of(string_or_null));
+        codec_write_string(out, text_of(string_or_null));
     else
         buffer_append_string(out, "null");
 }
@@ -124,7 +124,7 @@ void codec_write_imported(struct buffer *out, const struct request *request)
     if (request->value_is_integer)
         buffer_append_text(out, request->value);
     else
-        append_string(out, request->value);
+        codec_write_string(out, request->value);
     buffer_append_string(out, "}");
 }
 
@@ -136,7 +136,7 @@ void codec_write_null(struct buffer *out)
 void codec_write_error(struct buffer *out, const char *message)
 {
     buffer_append_string(out, "{\"invoke-error\":{\"message\":");
-    append_string(out, text_of(message));
+    codec_write_string(out, text_of(message));
     buffer_append_string(out, "}}");
 }
 
@@ -148,7 +148,7 @@ void codec_write_export_begin(struct buffer *out, const char *server_version)
     if (!server_version)
         return;
     buffer_append_string(out, "\"tbl_name\":\"PRMAIN\",\"core_ver\":");
-    append_string(out, text_of(server_version));
+    codec_write_string(out, text_of(server_version));
     buffer_append_string(out, ",\"col_info\":[");
 }
 
@@ -176,14 +176,14 @@ void codec_write_export_row(struct buffer *out, bool first, struct text version,
     struct text pkgarch, struct text checksum, struct text value)
 {
     buffer_append_string(out, first ? "{\"version\":" : ",{\"version\":");
-    append_string(out, version);
+    codec_write_string(out, version);
     buffer_append_string(out, ",\"pkgarch\":");
-    append_string(out, pkgarch);
+    codec_write_string(out, pkgarch);
     buffer_append_string(out, ",\"checksum\":");
-    append_string(out, checksum);
+    codec_write_string(out, checksum);
     buffer_append_string(out, ",\"value\":");
     if (value.bytes)
-        append_string(out, value);
+        codec_write_string(out, value);
     else
         buffer_append_string(out, "null");
     buffer_append_string(out, "}");
@@ -192,88 +192,4 @@ void codec_write_export_row(struct buffer *out, bool first, struct text version,
 void codec_write_export_end(struct buffer *out)
 {
     buffer_append_string(out, "]}");
-}
-
-/* ---- the client's side ---- */
-
-static void append_argument(struct buffer *out, const char *name, struct text text, bool first)
-{
-    buffer_append_string(out, first ? "\"" : ",\"");
-    buffer_append_string(out, name);
-    buffer_append_string(out, "\":");
-    append_string(out, text);
-}
-
-void codec_write_request(struct buffer *out, const struct request *request)
-{
-    bool has_package = request->kind != REQUEST_PING && request->kind != REQUEST_IS_READONLY;
-    bool has_checksum = has_package && request->kind != REQUEST_MAX_PACKAGE_PR &&
-                        request->kind != REQUEST_TEST_PACKAGE;
-
-    buffer_append_string(out, "{\"");
-    buffer_append_string(out, request_name(request->kind));
-    buffer_append_string(out, "\":{");
-    if (has_package) {
-        append_argument(out, "version", request->version, true);
-        append_argument(out, "pkgarch", request->pkgarch, false);
-    }
-    if (has_checksum)
-        append_argument(out, "checksum", request->checksum, false);
-    if (request->kind == REQUEST_GET_PR || request->kind == REQUEST_TEST_PR) {
-        buffer_append_string(out, ",\"history\":");
-        append_bool(out, request->history);
-    }
-    buffer_append_string(out, "}}");
-}
-
-/* Reads the one member that an answer has. *root is the caller's (json_decref). */
-static int read_member(struct text message, const char *name, json_t **root, const json_t **member,
-    struct error *error)
-{
-    const json_t *refusal;
-
-    *root = json_loadb(message.bytes, message.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    *member = json_object_get(*root, name);
-    if (*member)
-        return 0;
-    refusal = json_object_get(json_object_get(*root, "invoke-error"), "message");
-    if (json_is_string(refusal))
-        return error_set(error, ERROR_INPUT, "%s", json_string_value(refusal));
-    return error_set(error, ERROR_FRAMING, "it answered with something that is no answer: %.*s",
-        message.length < 100 ? (int)message.length : 100, message.bytes);
-}
-
-int codec_read_value(struct text message, char **revision, struct error *error)
-{
-    json_t *root;
-    const json_t *member;
-    int result = read_member(message, "value", &root, &member, error);
-
-    *revision = NULL;
-    if (result == 0 && json_is_string(member) &&
-        revision_is_valid(json_string_value(member), json_string_length(member))) {
-        *revision = strdup(json_string_value(member));
-        result = *revision ? 0 : error_set_memory(error);
-    } else if (result == 0 && !json_is_null(member)) {
-        result =
-            error_set(error, ERROR_INPUT, "it answered with something that is no revision: %.*s",
-                message.length < 100 ? (int)message.length : 100, message.bytes);
-    }
-    json_decref(root);
-    return result;
-}
-
-int codec_read_flag(struct text message, const char *name, bool *flag, struct error *error)
-{
-    json_t *root;
-    const json_t *member;
-    int result = read_member(message, name, &root, &member, error);
-
-    if (result == 0 && !json_is_boolean(member))
-        result = error_set(
-            error, ERROR_FRAMING, "it answered '%s' with something else than true or false", name);
-    else if (result == 0)
-        *flag = json_is_true(member);
-    json_decref(root);
-    return result;
 }

@@ -18,6 +18,7 @@ static const char *const names[REQUEST_KINDS] = {
     [REQUEST_IMPORT_ONE] = "import-one",
     [REQUEST_EXPORT] = "export",
     [REQUEST_IS_READONLY] = "is-readonly",
+    [REQUEST_GET_STATS] = "get-stats",
 };
 
 const char *request_name(enum request_kind kind)
@@ -183,6 +184,7 @@ static int read_arguments(const struct arguments *arguments, struct request *req
         return take_export(arguments, request);
     case REQUEST_PING:
     case REQUEST_IS_READONLY:
+    case REQUEST_GET_STATS:
     case REQUEST_KINDS:
         break;
     }
@@ -218,8 +220,10 @@ static enum codec_result read_message(
         arguments.request = names[kind];
         arguments.object = json_object_get(message, names[kind]);
     }
-    if (!arguments.object)
+    if (!arguments.object) {
+        request->kind = REQUEST_KINDS;
         return refuse_message(message, error);
+    }
     if (!json_is_object(arguments.object)) {
         (void)error_set(error, ERROR_INPUT, "%s: the arguments must be an object, not %s",
             arguments.request, type_name(arguments.object));

@@ -135,6 +135,25 @@ enum framer_result framer_next_message(
     }
 }
 
+enum framer_result framer_next_piece(
+    struct framer *framer, struct text *piece, bool *last, struct error *error)
+{
+    for (;;) {
+        enum framer_result result = framer_next_line(framer, FRAMER_LINE_BYTES, piece, error);
+
+        if (result != FRAMER_READY)
+            return result;
+        *last = !framer->in_stream || piece->length == 0;
+        if (framer->in_stream) {
+            framer->in_stream = piece->length > 0;
+            return FRAMER_READY;
+        }
+        result = take_line(framer, *piece, piece, error);
+        if (result != FRAMER_MORE)
+            return result;
+    }
+}
+
 /* Writes one chunk line of the text and returns how much of it that was. BitBake
  * strips white space at the end of each line, so a blank there is escaped. */
 static size_t write_chunk(struct buffer *out, const char *bytes, size_t length)

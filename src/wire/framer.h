@@ -49,6 +49,12 @@ ERROR_MUST_CHECK enum framer_result framer_next_line(
 ERROR_MUST_CHECK enum framer_result framer_next_message(
     struct framer *framer, struct text *message, struct error *error);
 
+/* The next piece of a message, for messages of any length: a line that is one, or one
+ * chunk of a stream; *last: the message ends with it (such a piece may be empty). Pieces
+ * are borrowed as above, and not limited together. */
+ERROR_MUST_CHECK enum framer_result framer_next_piece(
+    struct framer *framer, struct text *piece, bool *last, struct error *error);
+
 /* ---- outgoing ---- */
 
 /* Appends a whole message to out, as a line or as a chunk stream. The text is

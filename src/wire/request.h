@@ -16,6 +16,7 @@ enum request_kind {
     REQUEST_IMPORT_ONE,
     REQUEST_EXPORT,
     REQUEST_IS_READONLY,
+    REQUEST_GET_STATS,
     REQUEST_KINDS
 };
 

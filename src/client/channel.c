@@ -1,0 +1,207 @@
+#include "client/channel.h"
+
+#include "base/clock.h"
+#include "client/fail.h"
+#include "wire/opening.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ANSWER_BYTES ((size_t)1024 * 1024 * 1024) /* of one that is kept as a whole */
+
+void channel_init(struct channel *channel)
+{
+    *channel = (struct channel){.descriptor = -1};
+    framer_init(&channel->framer, ANSWER_BYTES);
+}
+
+void channel_hurry(struct channel *channel, unsigned timeout_ms)
+{
+    channel->deadline_ms = clock_ms() + timeout_ms;
+    channel->heard = false;
+}
+
+void channel_close(struct channel *channel)
+{
+    if (channel->descriptor >= 0)
+        (void)close(channel->descriptor);
+    framer_free(&channel->framer);
+    channel_init(channel);
+}
+
+static int broken(struct prserv_error *error, const char *what)
+{
+    return fail(error, PRSERV_ERROR_CONNECTION, "%s", what);
+}
+
+/* Waits until the socket is ready for one of these. */
+static int wait_for(const struct channel *channel, short events, struct prserv_error *error)
+{
+    struct pollfd ready = {.fd = channel->descriptor, .events = events};
+    uint64_t now_ms;
+    int count;
+
+    do {
+        now_ms = clock_ms();
+        count = now_ms < channel->deadline_ms
+                    ? poll(&ready, 1, (int)(channel->deadline_ms - now_ms))
+                    : 0;
+    } while (count < 0 && errno == EINTR);
+    if (count == 0)
+        return fail(error, PRSERV_ERROR_TIMEOUT, "no answer in time");
+    return count < 0 ? broken(error, strerror(errno)) : 0;
+}
+
+/* ---- sending and receiving ---- */
+
+/* Takes what has come; *none: nothing had. */
+static int receive(struct channel *channel, bool *none, struct prserv_error *error)
+{
+    char bytes[64 * 1024];
+    struct error reason;
+    ssize_t got = recv(channel->descriptor, bytes, sizeof bytes, 0);
+
+    *none = got < 0 && (errno == EAGAIN || errno == EINTR);
+    if (*none)
+        return 0;
+    if (got == 0)
+        return broken(error, "the server closed the connection");
+    if (got < 0)
+        return broken(error, strerror(errno));
+    channel->heard = true;
+    if (framer_feed(&channel->framer, bytes, (size_t)got, &reason) != 0)
+        return fail(error, PRSERV_ERROR_MEMORY, "%s", reason.text);
+    return 0;
+}
+
+static int receive_more(struct channel *channel, struct prserv_error *error)
+{
+    bool none;
+    int result = receive(channel, &none, error);
+
+    return result == 0 && none ? wait_for(channel, POLLIN, error) : result;
+}
+
+int channel_send(struct channel *channel, struct text text, struct prserv_error *error)
+{
+    while (text.length > 0) {
+        ssize_t sent = send(channel->descriptor, text.bytes, text.length, MSG_NOSIGNAL);
+        bool none;
+        int result = 0;
+
+        if (sent > 0) {
+            text.bytes += sent;
+            text.length -= (size_t)sent;
+        } else if (errno == EAGAIN) {
+            result = wait_for(channel, POLLOUT | POLLIN, error);
+            if (result == 0)
+                result = receive(channel, &none, error);
+        } else if (errno != EINTR) {
+            result = broken(error, strerror(errno));
+        }
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
+static int lost(struct prserv_error *error, const struct error *reason)
+{
+    return fail(error, PRSERV_ERROR_PROTOCOL, "the answer can't be read: %s", reason->text);
+}
+
+int channel_message(struct channel *channel, struct text *message, struct prserv_error *error)
+{
+    for (;;) {
+        struct error reason;
+        enum framer_result framed = framer_next_message(&channel->framer, message, &reason);
+        int result;
+
+        if (framed == FRAMER_READY)
+            return 0;
+        result = framed == FRAMER_LOST ? lost(error, &reason) : receive_more(channel, error);
+        if (result != 0)
+            return result;
+    }
+}
+
+int channel_piece(
+    struct channel *channel, struct text *piece, bool *last, struct prserv_error *error)
+{
+    for (;;) {
+        struct error reason;
+        enum framer_result framed = framer_next_piece(&channel->framer, piece, last, &reason);
+        int result;
+
+        if (framed == FRAMER_READY)
+            return 0;
+        result = framed == FRAMER_LOST ? lost(error, &reason) : receive_more(channel, error);
+        if (result != 0)
+            return result;
+    }
+}
+
+/* ---- connecting ---- */
+
+static int connect_socket(struct channel *channel, const struct sockaddr *address, socklen_t length,
+    struct prserv_error *error)
+{
+    int reason = 0;
+    socklen_t reason_length = sizeof reason;
+
+    if (channel->descriptor >= 0)
+        (void)close(channel->descriptor);
+    channel->descriptor = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (channel->descriptor < 0)
+        return broken(error, strerror(errno));
+    if (connect(channel->descriptor, address, length) != 0) {
+        if (errno != EINPROGRESS)
+            return broken(error, strerror(errno));
+        if (wait_for(channel, POLLOUT, error) != 0)
+            return error->code;
+        (void)getsockopt(channel->descriptor, SOL_SOCKET, SO_ERROR, &reason, &reason_length);
+    }
+    return reason == 0 ? 0 : broken(error, strerror(reason));
+}
+
+static int connect_unix(
+    struct channel *channel, const struct address *server, struct prserv_error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    memcpy(address.sun_path, server->path, sizeof address.sun_path);
+    return connect_socket(channel, (struct sockaddr *)&address, sizeof address, error);
+}
+
+static int connect_tcp(
+    struct channel *channel, const struct address *server, struct prserv_error *error)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *addresses = NULL;
+    char port[8];
+    int result;
+
+    (void)snprintf(port, sizeof port, "%u", server->port);
+    result = getaddrinfo(server->host, port, &hints, &addresses);
+    if (result != 0)
+        return broken(error, gai_strerror(result));
+    result = PRSERV_ERROR_CONNECTION;
+    for (const struct addrinfo *each = addresses; each && result == PRSERV_ERROR_CONNECTION;
+         each = each->ai_next)
+        result = connect_socket(channel, each->ai_addr, each->ai_addrlen, error);
+    freeaddrinfo(addresses);
+    return result;
+}
+
+int channel_open(struct channel *channel, const struct address *address, struct prserv_error *error)
+{
+    int result = address->is_unix ? connect_unix(channel, address, error)
+                                  : connect_tcp(channel, address, error);
+
+    return result == 0 ? channel_send(channel, text_of(OPENING_CLIENT), error) : result;
+}

@@ -1,0 +1,47 @@
+/* A connection to a server for a program that may wait: connects, sends, receives, and
+ * gives up when the time is over. One thread at a time. Fails with the codes of
+ * prserv.h; after an error it is only good for channel_close. */
+#ifndef PRSERV_CHANNEL_H
+#define PRSERV_CHANNEL_H
+
+#include "base/address.h"
+#include "base/buffer.h"
+#include "client/prserv.h"
+#include "wire/framer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct channel {
+    int descriptor;       /* -1: not connected; non-blocking */
+    uint64_t deadline_ms; /* set by channel_hurry */
+    struct framer framer;
+    bool heard; /* something came since channel_hurry */
+};
+
+void channel_init(struct channel *channel);
+
+/* From now on what is done has to be done within this time. */
+void channel_hurry(struct channel *channel, unsigned timeout_ms);
+
+/* Connects and sends the opening of the protocol. */
+PRSERV_CHECK int channel_open(
+    struct channel *channel, const struct address *address, struct prserv_error *error);
+
+/* Sends everything; what comes meanwhile is kept, so that two sides that both want to
+ * send first don't wait for each other. */
+PRSERV_CHECK int channel_send(
+    struct channel *channel, struct text text, struct prserv_error *error);
+
+/* The next message, borrowed until the next call. */
+PRSERV_CHECK int channel_message(
+    struct channel *channel, struct text *message, struct prserv_error *error);
+
+/* The next piece of a message, likewise; *last: the message ends with it. */
+PRSERV_CHECK int channel_piece(
+    struct channel *channel, struct text *piece, bool *last, struct prserv_error *error);
+
+/* Ends the connection, if there is one; it may be opened again. */
+void channel_close(struct channel *channel);
+
+#endif
