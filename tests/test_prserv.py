@@ -1,5 +1,6 @@
 """The prserv command."""
 
+import json
 import subprocess
 
 from harness import PRSERV, clean_environment
@@ -34,6 +35,26 @@ def test_it_asks_the_server_that_is_named(server):
 def test_it_asks_through_a_unix_socket(serve, tmp_path):
     serve("--bind", f"unix://{tmp_path}/socket")
     assert prserv("--server", f"unix://{tmp_path}/socket", "ping").returncode == 0
+
+
+def test_json_is_one_value_for_scripts(server):
+    at = ("--server", server.address, "--json")
+    assert json.loads(prserv(*at, "get", *PACKAGE, "x").stdout) == {"value": "0"}
+    assert json.loads(prserv(*at, "test", *PACKAGE, "x").stdout) == {"value": "0"}
+    assert json.loads(prserv(*at, "test", *PACKAGE, "z").stdout) == {"value": None}
+    assert json.loads(prserv(*at, "test", *PACKAGE).stdout) == {"value": True}
+    assert json.loads(prserv(*at, "max", "none", "all").stdout) == {"value": None}
+    answer = json.loads(prserv("ping", "--json", "--server", server.address).stdout)
+    assert answer["alive"] is True and answer["round_trip_us"] > 0
+
+
+def test_every_command_explains_itself(server):
+    for line in prserv("--help").stdout.splitlines():
+        if line.startswith("  ") and line[2:3].isalpha():
+            command = line.split()[0]
+            done = prserv(command, "--help")
+            assert done.returncode == 0, command
+            assert f"] {command}" in done.stdout
 
 
 def test_long_checksums_travel_in_chunks(server):

@@ -1,0 +1,9 @@
+#include "cli/commands.h"
+
+const struct cli_command *const cli_commands[] = {
+    &command_ping,
+    &command_get,
+    &command_test,
+    &command_max,
+    NULL,
+};

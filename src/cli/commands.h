@@ -1,0 +1,12 @@
+/* The commands of prserv, a file for each kind. */
+#ifndef PRSERV_COMMANDS_H
+#define PRSERV_COMMANDS_H
+
+#include "cli/cli.h"
+
+extern const struct cli_command command_ping; /* ask.c */
+extern const struct cli_command command_get;
+extern const struct cli_command command_test;
+extern const struct cli_command command_max;
+
+#endif
