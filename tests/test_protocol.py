@@ -3,8 +3,10 @@
 import json
 import random
 import socket
+import sqlite3
 import string
 import threading
+from pathlib import Path
 
 import pytest
 from harness import OPENING, Client, Refused, poll
@@ -310,6 +312,10 @@ LOST_FRAMES = {
     "an endless line": b"x" * 300_000,
     "an empty chunk stream": b'{"chunk-stream": null}\n\n',
     "no JSON in chunks": b'{"chunk-stream": null}\nhel\nlo\n\n',
+    "a message of a million values": b'{"chunk-stream": null}\n'
+    + b'{"ping": {"x": ['
+    + (b"[]," * 10_000 + b"\n") * 100
+    + b"[]]}}\n\n",
     "a chunk over the limit": b'{"chunk-stream": null}\n' + b"x" * 65_537 + b"\n",
 }
 
@@ -513,3 +519,30 @@ def test_get_stats_of_a_read_only_server(serve):
     assert stats["read_only"] is True
     assert stats["database"]["rows"] == 1
     assert stats["batches"]["count"] == 0
+
+
+def test_many_exports_of_one_client_do_not_keep_others_waiting(server):
+    with server.client() as greedy, server.client() as other:
+        for i in range(100):
+            greedy.get_pr(str(i), "a", "x")
+        greedy.send(b'{"export": {"history": true}}\n' * 100)
+        assert len(other.export(version="7")["datainfo"]) == 1
+        files = list(Path(f"/proc/{server.process.pid}/fd").iterdir())
+        assert len(files) < 40  # an export has files of its own
+        for _ in range(100):
+            assert len(greedy.receive()["datainfo"]) == 100
+
+
+def test_look_ups_at_a_large_package_do_not_keep_others_waiting(server):
+    server.stop()
+    with sqlite3.connect(server.folder / "prserv.sqlite3") as database:
+        rows = ((f"{i:064x}", str(i)) for i in range(100_000))
+        database.executemany("INSERT INTO PRMAIN VALUES ('big', 'all', ?, ?)", rows)
+    database.close()
+    server.start()
+    with server.client() as greedy, server.client() as other:
+        greedy.send(b'{"max-package-pr": {"version": "big", "pkgarch": "all"}}\n' * 120)
+        assert other.max_pr("small", "all") is None
+        assert other.get_pr("small", "all", "x") == "0"
+        for _ in range(120):
+            assert greedy.receive() == {"value": "99999"}

@@ -32,7 +32,8 @@ static const char *const level_names[] = {
 
 static int open_file(const char *file)
 {
-    return open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    /* Not to wait for the reader of a FIFO. */
+    return open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
 }
 
 int log_open(struct log **result, const char *file, enum log_level level, struct error *error)

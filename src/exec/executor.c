@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HURRY_MS 1500
+
 struct worker {
     struct executor *executor;
     pthread_t thread;
@@ -29,6 +31,7 @@ struct executor {
     struct writer *writer; /* NULL: read-only */
     struct looker *looker;
     atomic_bool hurry;
+    atomic_ullong refuse_from_ms; /* once hurry: look-ups still waiting then are refused */
 
     pthread_mutex_t mutex; /* guards what follows */
     bool stopping;
@@ -77,6 +80,22 @@ static void hand_back(struct executor *executor, struct job_list *jobs)
         executor->options.wake(executor->options.context);
 }
 
+/* While stopping, long queues can't be worked off. */
+static bool has_no_time(const struct executor *executor)
+{
+    return atomic_load(&executor->hurry) && clock_ms() >= atomic_load(&executor->refuse_from_ms);
+}
+
+static void refuse(struct job_list *jobs, struct job_list *finished)
+{
+    struct job *job;
+
+    STAILQ_FOREACH (job, jobs, link)
+        job->result = error_set(
+            &job->error, ERROR_LOCKED, "the server is stopping; the request was not carried out");
+    STAILQ_CONCAT(finished, jobs);
+}
+
 static void *write_jobs(void *argument)
 {
     struct worker *worker = argument;
@@ -103,8 +122,12 @@ static void *look_jobs(void *argument)
     struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
 
     while (take(worker, &jobs)) {
-        looker_work(worker->executor->looker, &jobs, &finished);
-        hand_back(worker->executor, &finished);
+        while (!STAILQ_EMPTY(&jobs)) {
+            looker_work(worker->executor->looker, &jobs, &finished);
+            if (has_no_time(worker->executor))
+                refuse(&jobs, &finished);
+            hand_back(worker->executor, &finished);
+        }
     }
     return NULL;
 }
@@ -191,6 +214,7 @@ void executor_batch_stats(struct executor *executor, struct batch_stats *stats)
 
 void executor_hurry(struct executor *executor)
 {
+    atomic_store(&executor->refuse_from_ms, clock_ms() + HURRY_MS);
     atomic_store(&executor->hurry, true);
 }
 
@@ -240,7 +264,7 @@ static int start_threads(struct executor *executor, struct error *error)
     if (result == 0)
         result = start_thread(executor, JOB_SCAN, scan_jobs, error);
     if (result == 0 && executor->writer)
-        result = start_thread(executor, JOB_STORE, write_jobs, error);
+        result = start_thread(executor, JOB_DECIDE, write_jobs, error);
     return result;
 }
 

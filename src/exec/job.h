@@ -15,9 +15,9 @@
 #include <sys/queue.h>
 
 enum job_kind {
-    JOB_LOOK,  /* test-pr, test-package, max-package-pr, and get-pr of a read-only server */
-    JOB_STORE, /* get-pr, import-one */
-    JOB_SCAN,  /* what goes through all rows: a piece of an export, a count */
+    JOB_LOOK,   /* test-pr, test-package; where nothing may be stored the others too */
+    JOB_DECIDE, /* what wants a whole package: get-pr, import-one, max-package-pr */
+    JOB_SCAN,   /* what goes through all rows: a piece of an export, a count */
 };
 
 struct export;

@@ -1,16 +1,18 @@
 #include "exec/looker.h"
 
+#include "base/clock.h"
 #include "exec/decide.h"
 #include "exec/memory.h"
 #include "revision/revision.h"
 
 #include <stdlib.h>
 
+#define SLICE_MS 20 /* then what was answered goes out */
 #define MEMORY_BYTES ((size_t)32 * 1024 * 1024)
 
 struct looker {
     struct store *store;
-    struct memory *memory; /* for get-pr; other look-ups need no more than a scan */
+    struct memory *memory; /* for what wants a whole package */
     struct odd_rows *odd_rows;
     struct log *log;
 };
@@ -80,16 +82,24 @@ static int see_any(void *context, const struct row *row)
     return search->job->found;
 }
 
-static int look_for_get_pr(struct looker *looker, struct job *job)
+/* get-pr and max-package-pr of a read-only server. */
+static int look_at_package(struct looker *looker, struct job *job)
 {
     const struct request *request = job->request;
     struct package *package;
+    const char *greatest;
     int result =
         memory_recall(looker->memory, request->version, request->pkgarch, &package, &job->error);
 
-    if (result == 0)
+    if (result != 0)
+        return result;
+    if (request->kind == REQUEST_GET_PR) {
         (void)decide(job, package, looker->log);
-    return result;
+        return job->result;
+    }
+    greatest = package_greatest(package);
+    job->value = greatest ? strdup(greatest) : NULL;
+    return greatest && !job->value ? error_set_memory(&job->error) : 0;
 }
 
 static int look(struct looker *looker, struct job *job)
@@ -99,14 +109,12 @@ static int look(struct looker *looker, struct job *job)
 
     switch (request->kind) {
     case REQUEST_GET_PR:
-        return look_for_get_pr(looker, job);
+    case REQUEST_MAX_PACKAGE_PR:
+        return look_at_package(looker, job);
     case REQUEST_TEST_PR:
         search.smallest = request->history;
         return store_look_up(looker->store, request->version, request->pkgarch, request->checksum,
             see_extreme, &search, &job->error);
-    case REQUEST_MAX_PACKAGE_PR:
-        return store_load(
-            looker->store, request->version, request->pkgarch, see_extreme, &search, &job->error);
     case REQUEST_TEST_PACKAGE:
         return store_load(
             looker->store, request->version, request->pkgarch, see_any, &search, &job->error);
@@ -115,8 +123,21 @@ static int look(struct looker *looker, struct job *job)
     }
 }
 
+static void answer(struct looker *looker, struct job *job, int failure, const struct error *error)
+{
+    job->result = failure;
+    if (failure != 0) {
+        job->error = *error;
+    } else {
+        int result = look(looker, job);
+
+        job->result = result ? result : job->result;
+    }
+}
+
 void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished)
 {
+    uint64_t until_ms = clock_ms() + SLICE_MS;
     struct error error;
     struct job *job;
     int result = store_begin_read(looker->store, &error);
@@ -127,16 +148,10 @@ void looker_work(struct looker *looker, struct job_list *arrived, struct job_lis
         log_write(looker->log, LOG_ERROR, "%s", error.text);
     while ((job = STAILQ_FIRST(arrived))) {
         STAILQ_REMOVE_HEAD(arrived, link);
-        job->result = 0;
-        if (result != 0) {
-            job->result = result;
-            job->error = error;
-        } else {
-            int failure = look(looker, job);
-
-            job->result = failure ? failure : job->result;
-        }
+        answer(looker, job, result, &error);
         STAILQ_INSERT_TAIL(finished, job, link);
+        if (clock_ms() >= until_ms)
+            break;
     }
     store_rollback(looker->store);
     memory_trim(looker->memory);

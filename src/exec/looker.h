@@ -18,7 +18,8 @@ ERROR_MUST_CHECK int looker_create(struct looker **looker, struct store *store,
     struct odd_rows *odd_rows, struct log *log, struct error *error);
 void looker_free(struct looker *looker);
 
-/* Answers all jobs of arrived, from one snapshot, and moves them to finished. */
+/* Answers jobs of arrived, from one snapshot, and moves them to finished; leaves the rest
+ * when it has taken long. */
 void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished);
 
 #endif

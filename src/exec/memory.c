@@ -74,8 +74,8 @@ void memory_trim(struct memory *memory)
     struct remembered *remembered, *next;
 
     HASH_ITER (hh, memory->packages, remembered, next) {
-        if (memory->bytes <= memory->limit_bytes)
-            return;
+        if (memory->bytes <= memory->limit_bytes || !next)
+            return; /* the last is the one in use: a large package stays */
         forget(memory, remembered);
     }
 }

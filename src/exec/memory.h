@@ -31,7 +31,8 @@ ERROR_MUST_CHECK int memory_recall(struct memory *memory, struct text version, s
 /* Forgets everything. */
 void memory_forget(struct memory *memory);
 
-/* Forgets what was not used for longest, down to the limit. */
+/* Forgets what was not used for longest, down to the limit, but not the package that was
+ * used last. */
 void memory_trim(struct memory *memory);
 
 #endif

@@ -154,17 +154,32 @@ static void wait_for_lock(struct writer *writer, struct job *job, struct job_lis
     }
 }
 
+/* max-package-pr waits for nobody: what is waiting has not been stored. */
+static void look_for_greatest(
+    struct job *job, const struct package *package, struct job_list *finished)
+{
+    const char *greatest = package_greatest(package);
+
+    job->value = greatest ? strdup(greatest) : NULL;
+    if (greatest && !job->value)
+        job->result = error_set_memory(&job->error);
+    finish(finished, job);
+}
+
 static void look(struct writer *writer, struct job *job, struct job_list *finished)
 {
+    bool looks_only = job->request->kind == REQUEST_MAX_PACKAGE_PR;
     struct package *package;
 
-    if (find_busy(writer, job)) {
+    if (!looks_only && find_busy(writer, job)) {
         wait_for_lock(writer, job, finished);
         return;
     }
     job->result = memory_recall(
         writer->memory, job->request->version, job->request->pkgarch, &package, &job->error);
-    if (job->result == 0 && decide(job, package, writer->log))
+    if (job->result == 0 && looks_only)
+        look_for_greatest(job, package, finished);
+    else if (job->result == 0 && decide(job, package, writer->log))
         wait_for_lock(writer, job, finished);
     else
         finish(finished, job);

@@ -165,12 +165,41 @@ static void answer(struct call *call)
 
 static void advance(struct session *session);
 
+static bool is_scan(enum request_kind kind)
+{
+    return kind == REQUEST_EXPORT || kind == REQUEST_GET_STATS;
+}
+
+static bool writes(const struct call *call)
+{
+    return !call->session->read_only &&
+           (call->request.kind == REQUEST_GET_PR || call->request.kind == REQUEST_IMPORT_ONE);
+}
+
+/* The count of running calls that it belongs to. */
+static unsigned *running(const struct call *call)
+{
+    return writes(call) ? &call->session->writing : &call->session->reading;
+}
+
+/* Must it wait for calls before it? A scan has a connection to the database of its own:
+ * one for each client is enough, when it is the client's turn. */
+static bool must_wait(const struct call *call)
+{
+    const struct session *session = call->session;
+
+    if (is_scan(call->request.kind) && call != TAILQ_FIRST(&session->calls))
+        return true;
+    return writes(call) ? session->reading > 0 : session->writing > 0;
+}
+
 static void job_done(struct job *job, void *context)
 {
     struct call *call = context;
     struct session *session = call->session;
 
-    *(job->kind == JOB_STORE ? &session->writing : &session->reading) -= 1;
+    (void)job;
+    *running(call) -= 1;
     if (!come_back(call))
         return;
     if (call->request.kind == REQUEST_EXPORT)
@@ -186,7 +215,7 @@ static void run(struct call *call)
     struct session *session = call->session;
 
     call->stage = CALL_RUNNING;
-    *(call->job.kind == JOB_STORE ? &session->writing : &session->reading) += 1;
+    *running(call) += 1;
     session->away++;
     executor_submit(session->service.executor, &call->job);
 }
@@ -198,7 +227,7 @@ static void advance(struct session *session)
 
     while ((call = session->next) && call->stage >= CALL_READY) {
         if (call->stage == CALL_READY) {
-            if (call->job.kind == JOB_STORE ? session->reading : session->writing)
+            if (must_wait(call))
                 return;
             run(call);
         }
@@ -206,22 +235,23 @@ static void advance(struct session *session)
     }
 }
 
-static bool is_scan(enum request_kind kind)
+static enum job_kind job_kind_of(const struct call *call)
 {
-    return kind == REQUEST_EXPORT || kind == REQUEST_GET_STATS;
+    enum request_kind kind = call->request.kind;
+
+    if (is_scan(kind))
+        return JOB_SCAN;
+    if (writes(call) || (kind == REQUEST_MAX_PACKAGE_PR && !call->session->service.read_only))
+        return JOB_DECIDE;
+    return JOB_LOOK;
 }
 
 static void make_ready(struct call *call)
 {
-    const struct session *session = call->session;
-    bool stores = call->request.kind == REQUEST_GET_PR || call->request.kind == REQUEST_IMPORT_ONE;
-
     call->job.request = &call->request;
     call->job.done = job_done;
     call->job.context = call;
-    call->job.kind = is_scan(call->request.kind)     ? JOB_SCAN
-                     : stores && !session->read_only ? JOB_STORE
-                                                     : JOB_LOOK;
+    call->job.kind = job_kind_of(call);
     call->stage = CALL_READY;
 }
 
@@ -411,6 +441,8 @@ bool session_write(struct session *session, struct buffer *out, size_t limit)
         else
             goes_on = write_whole(call, out);
     }
+    if (goes_on)
+        advance(session); /* a scan may have become the first */
     return goes_on;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define READ_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
+#define MOST_VALUES 10000u
 
 static const char *const names[REQUEST_KINDS] = {
     [REQUEST_PING] = "ping",
@@ -250,14 +251,39 @@ static enum codec_result refuse_json(const json_error_t *reason, struct error *e
     }
 }
 
+/* A message of millions of tiny values would take far more memory and time than its
+ * length says. No request has more than a few. */
+static bool has_too_many_values(struct text message)
+{
+    bool in_string = false;
+    unsigned values = 0;
+
+    for (size_t i = 0; i < message.length && values <= MOST_VALUES; i++) {
+        char byte = message.bytes[i];
+
+        if (in_string && byte == '\\')
+            i++;
+        else if (byte == '"')
+            in_string = !in_string;
+        else if (!in_string && (byte == ',' || byte == '[' || byte == '{'))
+            values++;
+    }
+    return values > MOST_VALUES;
+}
+
 enum codec_result codec_read_request(
     struct text message, struct request *request, struct error *error)
 {
     json_error_t reason;
-    json_t *root = json_loadb(message.bytes, message.length, READ_FLAGS, &reason);
+    json_t *root;
     enum codec_result result;
 
     *request = (struct request){.kind = REQUEST_KINDS};
+    if (has_too_many_values(message)) {
+        (void)error_set(error, ERROR_FRAMING, "the message holds more than %u values", MOST_VALUES);
+        return CODEC_LOST;
+    }
+    root = json_loadb(message.bytes, message.length, READ_FLAGS, &reason);
     if (!root)
         return refuse_json(&reason, error);
     result = read_message(root, request, error);
