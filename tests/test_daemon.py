@@ -502,3 +502,34 @@ def test_stop_follows_no_symbolic_link(make_daemon):
 def test_who_locks_a_file_that_is_linked_there_is_never_signalled(daemon, linked):
     with bystander_that_locks(linked):
         assert str(daemon.pid_file) in the_line(daemon.stop(), 1)
+
+
+def test_another_file_that_is_named_as_pid_file_is_left_alone(daemon):
+    first = daemon.start("--file", "rows.db", "--pidfile", "own.pid")
+    assert first.returncode == 0, first
+    assert daemon.stop("--pidfile", "own.pid").returncode == 0
+    before = (daemon.folder / "rows.db").read_bytes()
+    line = the_line(daemon.start("--file", "rows.db", "--pidfile", "rows.db"), 1)
+    assert "rows.db" in line and "pid file" in line
+    assert (daemon.folder / "rows.db").read_bytes() == before
+
+
+def test_a_stopping_server_leaves_the_pid_file_of_its_successor(started):
+    started.pid_file.unlink()
+    started.pid_file.write_text("1\n")
+    for pid in processes_in(started.folder):
+        os.kill(pid, signal.SIGTERM)
+    check_processes(started.folder)
+    assert started.pid_file.exists()
+
+
+def test_it_starts_without_standard_descriptors(daemon):
+    words = " ".join(str(word) for word in [PRSERVD, "--start", *daemon.address])
+    done = subprocess.run(
+        ["sh", "-c", f"exec {words} <&- >&- 2>&-"],
+        cwd=daemon.folder,
+        env=clean_environment(),
+    )
+    assert done.returncode == 0
+    assert daemon.get_pr("a") == "0"
+    assert daemon.stop().returncode == 0

@@ -1,9 +1,11 @@
 """The prserv command."""
 
 import json
+import re
+import shutil
 import subprocess
 
-from harness import PRSERV, clean_environment
+from harness import PRSERV, ROOT, clean_environment
 
 PACKAGE = ("m4-1.4.19-r0", "core2-64")
 
@@ -94,3 +96,88 @@ def test_exit_3_means_that_there_is_no_connection():
 def test_it_explains_itself():
     assert "Usage" in prserv("--help").stdout
     assert prserv("--version").stdout.startswith("prserv ")
+
+
+# ---- what is written about it ----
+
+
+def commands():
+    lines = prserv("--help").stdout.splitlines()
+    return [
+        line.split()[0]
+        for line in lines
+        if line.startswith("  ") and line[2:3].isalpha()
+    ]
+
+
+def options_of(command):
+    return set(re.findall(r"--[a-z][a-z-]+", prserv(command, "--help").stdout)) - {
+        "--server"
+    }
+
+
+def complete(*words):
+    """What bash offers for the last word."""
+    script = f"""source {ROOT}/completions/prserv.bash
+        COMP_WORDS=({" ".join(words)} "") COMP_CWORD={len(words)}
+        [ -z "$LAST" ] || COMP_WORDS[COMP_CWORD]=$LAST
+        _prserv; printf '%s\\n' "${{COMPREPLY[@]}}" """
+    return lambda last: set(
+        subprocess.run(
+            ["bash", "-c", script],
+            env={"LAST": last, "PATH": "/usr/bin:/bin"},
+            text=True,
+            stdout=-1,
+        ).stdout.split()
+    )
+
+
+def test_bash_completes_commands_and_their_options():
+    assert complete("prserv")("") == set(commands())
+    assert complete("prserv")("ex") == {"export"}
+    assert complete("prserv", "export", "--format")("") == {"conf", "json", "csv"}
+    for command in commands():
+        offered = complete("prserv", command)("--")
+        assert offered - {"--server", "--help"} == options_of(command) | {
+            "--json"
+        }, command
+
+
+def test_zsh_completes_the_same():
+    text = (ROOT / "completions" / "_prserv").read_text()
+    for command in commands():
+        assert f"'{command}:" in text
+        for option in options_of(command):
+            assert f"'{option}[" in text, (command, option)
+    if shutil.which("zsh"):
+        subprocess.run(["zsh", "-n", ROOT / "completions" / "_prserv"], check=True)
+
+
+def test_the_manual_page_knows_every_command_and_option():
+    page = (
+        (ROOT / "man" / "prserv.1").read_text().replace("\\-", "-").replace("\\fB", "")
+    )
+    page = page.replace("\\fR", "").replace("\\fI", "")
+    for command in commands():
+        assert re.search(rf"^\.TP\n(\.B )?{command}\b", page, flags=re.M), command
+        if command != "bench":  # the page leaves its options to --help
+            for option in options_of(command) - {"--json"}:
+                assert option in page, (command, option)
+
+
+def test_the_examples_of_the_manual_page_go_as_written(server, tmp_path):
+    page = (ROOT / "man" / "prserv.1").read_text().replace("\\-", "-")
+    examples = re.findall(r"^prserv .*$", page.partition(".SH EXAMPLES")[2], flags=re.M)
+    assert len(examples) == 8
+    for example in examples:
+        done = subprocess.run(
+            [
+                str(PRSERV),
+                *example.replace("127.0.0.1:8585", server.address).split()[1:],
+            ],
+            env=clean_environment(PRSERV_HOST=server.address),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, (example, done.stdout, done.stderr)

@@ -382,6 +382,15 @@ def test_who_waits_for_a_lock_is_answered_when_it_is_released(server_with_rows, 
         assert client.receive() == {"value": "0"}
 
 
+def test_who_waits_for_a_lock_keeps_nobody_else_waiting(server_with_rows, path):
+    with server_with_rows.client() as client, server_with_rows.client() as other:
+        with locked(path):
+            client.post(get_pr_request(*M4, "new content"))
+            check_what_needs_no_lock(other)
+            assert not is_readable(client)
+        assert client.receive() == {"value": "2"}
+
+
 def test_who_waits_for_a_lock_sees_what_was_stored_meanwhile(server_with_rows, path):
     with server_with_rows.client() as client, server_with_rows.client() as other:
         with locked(path) as database:

@@ -290,3 +290,73 @@ def test_a_start_that_waits_for_a_lock_can_be_ended(tmp_path):
         finally:
             process.kill()
             process.wait()
+
+
+# ---- much to do ----
+
+
+@pytest.fixture
+def large(serve):
+    """A server of a package with 100,000 rows."""
+    server = serve()
+    server.stop()
+    with contextlib.closing(
+        sqlite3.connect(server.folder / "prserv.sqlite3")
+    ) as database:
+        rows = ((f"{i:064x}", str(i)) for i in range(100_000))
+        database.executemany("INSERT INTO PRMAIN VALUES ('big', 'all', ?, ?)", rows)
+        database.commit()
+    server.start()
+    return server
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"export": {"history": True, "checksum": "none"}},
+        {"export": {"history": True}},
+        {"max-package-pr": {"version": "big", "pkgarch": "all"}},
+        {"get-stats": {}},
+    ],
+    ids=lambda request_: next(iter(request_)),
+)
+def test_long_queues_do_not_keep_it(large, request_):
+    clients = [large.client() for _ in range(8)]
+    for client in clients:
+        client.send(json.dumps(request_).encode() + b"\n" + b'{"ping": {}}\n')
+        client.send((json.dumps(request_).encode() + b"\n") * 120)
+    began = time.monotonic()
+    large.stop()
+    assert time.monotonic() - began < (5 if not SANITIZER else 15)
+    for client in clients:
+        client.close()
+
+
+def test_a_log_that_nobody_reads_does_not_stop_it(tmp_path):
+    reader, writer = os.pipe()
+    command = [
+        str(PRSERVD),
+        "--bind",
+        f"unix://{tmp_path}/socket",
+        "--loglevel",
+        "DEBUG",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=writer, env=clean_environment()
+    )
+    os.close(writer)
+
+    def answers():
+        with contextlib.suppress(OSError), Client(tmp_path / "socket") as client:
+            return client.ask({"ping": {}}) == {"alive": True}
+
+    try:
+        poll(answers, "an answer")
+        for _ in range(600):
+            assert answers()
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)

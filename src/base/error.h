@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 enum error_code {
-    ERROR_MEMORY = -1,   /* an allocation failed; the object is as it was */
+    ERROR_MEMORY = -1,   /* an allocation failed; the request was not carried out */
     ERROR_INPUT = -2,    /* what came from outside is wrong; it can be refused and forgotten */
     ERROR_FRAMING = -3,  /* what came from outside can't be read any further */
     ERROR_LOCKED = -4,   /* another process holds the database; it may work later */

@@ -1,10 +1,12 @@
 /* A line is put together in memory and written with one write(2), so that lines
  * of several threads and of several processes on one file don't mix. A line that
- * can't be written (disk full) is lost: the log never stops the server. */
+ * can't be written (disk full, a pipe that nobody reads) is lost: the log never stops
+ * the server. */
 #include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -120,6 +122,14 @@ static size_t escape(char *line, size_t size, const char *message)
     return length;
 }
 
+/* A pipe whose reader sleeps must not stop the server: what it can't take is lost. */
+static bool has_room(int descriptor)
+{
+    struct pollfd ready = {.fd = descriptor, .events = POLLOUT};
+
+    return poll(&ready, 1, 0) == 1;
+}
+
 void log_write(struct log *log, enum log_level level, const char *format, ...)
 {
     char message[1024];
@@ -136,7 +146,7 @@ void log_write(struct log *log, enum log_level level, const char *format, ...)
     length += escape(line + length, sizeof line - length - 1, message);
     line[length++] = '\n';
     (void)pthread_mutex_lock(&log->mutex);
-    if (write(log->descriptor, line, length) < 0) {
+    if (has_room(log->descriptor) && write(log->descriptor, line, length) < 0) {
         /* Nobody to tell. */
     }
     (void)pthread_mutex_unlock(&log->mutex);

@@ -5,5 +5,10 @@ const struct cli_command *const cli_commands[] = {
     &command_get,
     &command_test,
     &command_max,
+    &command_export,
+    &command_import,
+    &command_diff,
+    &command_status,
+    &command_bench,
     NULL,
 };

@@ -1,3 +1,4 @@
+/* The socket never blocks; wait_for is where time passes, and where it runs out. */
 #include "client/channel.h"
 
 #include "base/clock.h"
@@ -5,7 +6,10 @@
 #include "wire/opening.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,8 +34,16 @@ void channel_close(struct channel *channel)
 {
     if (channel->descriptor >= 0)
         (void)close(channel->descriptor);
+    channel->descriptor = -1;
     framer_free(&channel->framer);
-    channel_init(channel);
+    framer_init(&channel->framer, ANSWER_BYTES);
+}
+
+bool channel_is_quiet(const struct channel *channel)
+{
+    struct pollfd ready = {.fd = channel->descriptor, .events = POLLIN};
+
+    return channel->framer.start == channel->framer.input.length && poll(&ready, 1, 0) == 0;
 }
 
 static int broken(struct prserv_error *error, const char *what)
@@ -39,21 +51,34 @@ static int broken(struct prserv_error *error, const char *what)
     return fail(error, PRSERV_ERROR_CONNECTION, "%s", what);
 }
 
+static int late(struct prserv_error *error)
+{
+    return fail(error, PRSERV_ERROR_TIMEOUT, "no answer in time");
+}
+
+/* At most what poll takes. */
+static int left_ms(const struct channel *channel)
+{
+    uint64_t now_ms = clock_ms();
+
+    if (now_ms >= channel->deadline_ms)
+        return 0;
+    return channel->deadline_ms - now_ms < INT_MAX ? (int)(channel->deadline_ms - now_ms) : INT_MAX;
+}
+
 /* Waits until the socket is ready for one of these. */
 static int wait_for(const struct channel *channel, short events, struct prserv_error *error)
 {
     struct pollfd ready = {.fd = channel->descriptor, .events = events};
-    uint64_t now_ms;
+    int wait_ms;
     int count;
 
     do {
-        now_ms = clock_ms();
-        count = now_ms < channel->deadline_ms
-                    ? poll(&ready, 1, (int)(channel->deadline_ms - now_ms))
-                    : 0;
-    } while (count < 0 && errno == EINTR);
+        wait_ms = left_ms(channel);
+        count = poll(&ready, 1, wait_ms);
+    } while ((count < 0 && errno == EINTR) || (count == 0 && wait_ms == INT_MAX));
     if (count == 0)
-        return fail(error, PRSERV_ERROR_TIMEOUT, "no answer in time");
+        return late(error);
     return count < 0 ? broken(error, strerror(errno)) : 0;
 }
 
@@ -87,6 +112,8 @@ static int receive_more(struct channel *channel, struct prserv_error *error)
     return result == 0 && none ? wait_for(channel, POLLIN, error) : result;
 }
 
+/* A server that closes may have said why: what can't be sent any more is forgotten then,
+ * and who reads on gets its words, or the failure. */
 int channel_send(struct channel *channel, struct text text, struct prserv_error *error)
 {
     while (text.length > 0) {
@@ -101,6 +128,10 @@ int channel_send(struct channel *channel, struct text text, struct prserv_error 
             result = wait_for(channel, POLLOUT | POLLIN, error);
             if (result == 0)
                 result = receive(channel, &none, error);
+            if (result == PRSERV_ERROR_CONNECTION)
+                return 0;
+        } else if (errno == EPIPE || errno == ECONNRESET) {
+            return 0;
         } else if (errno != EINTR) {
             result = broken(error, strerror(errno));
         }
@@ -169,13 +200,30 @@ static int connect_socket(struct channel *channel, const struct sockaddr *addres
     return reason == 0 ? 0 : broken(error, strerror(reason));
 }
 
+/* Where the queue of a busy server is full, a unix socket that does not block is turned
+ * away at once; so this one blocks until it is connected. */
 static int connect_unix(
     struct channel *channel, const struct address *server, struct prserv_error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int result;
 
     memcpy(address.sun_path, server->path, sizeof address.sun_path);
-    return connect_socket(channel, (struct sockaddr *)&address, sizeof address, error);
+    channel->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (channel->descriptor < 0)
+        return broken(error, strerror(errno));
+    do {
+        int wait_ms = left_ms(channel);
+        struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+
+        if (wait_ms == 0)
+            return late(error);
+        (void)setsockopt(channel->descriptor, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+        result = connect(channel->descriptor, (struct sockaddr *)&address, sizeof address);
+    } while (result != 0 && (errno == EINTR || errno == EAGAIN));
+    if (result != 0 || fcntl(channel->descriptor, F_SETFL, O_NONBLOCK) != 0)
+        return broken(error, strerror(errno));
+    return 0;
 }
 
 static int connect_tcp(
@@ -183,6 +231,7 @@ static int connect_tcp(
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *addresses = NULL;
+    const int at_once = 1;
     char port[8];
     int result;
 
@@ -195,6 +244,8 @@ static int connect_tcp(
          each = each->ai_next)
         result = connect_socket(channel, each->ai_addr, each->ai_addrlen, error);
     freeaddrinfo(addresses);
+    if (result == 0)
+        (void)setsockopt(channel->descriptor, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
     return result;
 }
 

@@ -24,12 +24,18 @@ void channel_init(struct channel *channel);
 /* From now on what is done has to be done within this time. */
 void channel_hurry(struct channel *channel, unsigned timeout_ms);
 
-/* Connects and sends the opening of the protocol. */
+/* Connects and sends the opening of the protocol. Resolving a name takes the time that
+ * it takes. */
 PRSERV_CHECK int channel_open(
     struct channel *channel, const struct address *address, struct prserv_error *error);
 
+/* Is there nothing to be read? Something is when the server closed the connection. Only
+ * while it is connected. */
+bool channel_is_quiet(const struct channel *channel);
+
 /* Sends everything; what comes meanwhile is kept, so that two sides that both want to
- * send first don't wait for each other. */
+ * send first don't wait for each other. A connection that the server closed is no error
+ * here: reading finds out, after what the server had to say. */
 PRSERV_CHECK int channel_send(
     struct channel *channel, struct text text, struct prserv_error *error);
 
@@ -41,7 +47,7 @@ PRSERV_CHECK int channel_message(
 PRSERV_CHECK int channel_piece(
     struct channel *channel, struct text *piece, bool *last, struct prserv_error *error);
 
-/* Ends the connection, if there is one; it may be opened again. */
+/* Ends the connection, if there is one; it may be opened again, with the same deadline. */
 void channel_close(struct channel *channel);
 
 #endif

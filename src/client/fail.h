@@ -4,20 +4,9 @@
 
 #include "client/prserv.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
-/* Returns code. */
-__attribute__((format(printf, 3, 4))) static inline int fail(
-    struct prserv_error *error, int code, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    (void)vsnprintf(error->text, sizeof error->text, format, arguments);
-    va_end(arguments);
-    error->code = code;
-    return code;
-}
+/* Returns code. The text is cut to what the struct holds, and is one line of UTF-8,
+ * whatever it quotes: a question mark stands for what is not. */
+int fail(struct prserv_error *error, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

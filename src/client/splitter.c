@@ -13,6 +13,8 @@ static int hand_on(struct splitter *splitter)
 
     if (buffer_failed(&splitter->value) || buffer_failed(&splitter->key))
         return SPLITTER_NO_MEMORY;
+    if (splitter->value.length == 0)
+        return SPLITTER_NONSENSE;
     result = splitter->found(
         splitter->context, buffer_text(&splitter->key), buffer_text(&splitter->value));
     buffer_reset(&splitter->value, KEEP_BYTES);
@@ -39,11 +41,21 @@ static void keep(struct splitter *splitter, char byte)
     }
 }
 
+static int end_list(struct splitter *splitter)
+{
+    splitter->state = SPLITTER_AFTER_LIST;
+    if (buffer_failed(&splitter->key))
+        return SPLITTER_NO_MEMORY;
+    return splitter->found(
+        splitter->context, buffer_text(&splitter->key), (struct text){.bytes = NULL});
+}
+
 /* A byte inside a value or an element; those that end it are not part of it. */
 static int take_inside(struct splitter *splitter, char byte)
 {
     bool element = splitter->state == SPLITTER_IN_ELEMENT;
     char end = element ? ']' : '}';
+    int result;
 
     if (splitter->in_string || splitter->depth > 0 || (byte != ',' && byte != end)) {
         if (!splitter->in_string && splitter->depth == 0 && (byte == '}' || byte == ']'))
@@ -53,9 +65,10 @@ static int take_inside(struct splitter *splitter, char byte)
     }
     if (byte == ',')
         splitter->state = element ? SPLITTER_ELEMENT : SPLITTER_KEY;
-    else
-        splitter->state = element ? SPLITTER_AFTER_LIST : SPLITTER_END;
-    return hand_on(splitter);
+    else if (!element)
+        splitter->state = SPLITTER_END;
+    result = hand_on(splitter);
+    return result == 0 && byte == ']' ? end_list(splitter) : result;
 }
 
 static int begin_inside(struct splitter *splitter, enum splitter_state state, char byte)
@@ -105,7 +118,7 @@ static int take(struct splitter *splitter, char byte)
         return begin_inside(splitter, SPLITTER_IN_VALUE, byte);
     case SPLITTER_ELEMENT:
         if (byte == ']')
-            return expect(splitter, byte, ']', SPLITTER_AFTER_LIST);
+            return end_list(splitter);
         return begin_inside(splitter, SPLITTER_IN_ELEMENT, byte);
     case SPLITTER_AFTER_LIST:
         if (byte == ',')

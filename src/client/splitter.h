@@ -1,6 +1,7 @@
 /* Takes a JSON object apart while it comes, in constant memory: hands on each member's
- * value, and of a member that is a list each element, as JSON text. It does not check
- * that text: whoever reads it does. */
+ * value, and of a member that is a list each element, as JSON text, and an empty text
+ * where the list ends. It does not check that text: whoever reads it does. After it
+ * returned something else than 0 it can only be freed. */
 #ifndef PRSERV_SPLITTER_H
 #define PRSERV_SPLITTER_H
 

@@ -1,4 +1,5 @@
 /* prservd: reads its options, then runs, starts or stops a server. */
+#include "daemon/activation.h"
 #include "daemon/daemonize.h"
 #include "daemon/options.h"
 #include "daemon/pidfile.h"
@@ -6,6 +7,7 @@
 #include "version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -54,19 +56,25 @@ static void end_at_once(int number)
 /* What a running prservd holds. */
 struct process {
     struct log *log;
+    struct server_inherited inherited[ACTIVATION_MOST_SOCKETS];
+    size_t n_inherited;
     struct pidfile pidfile;
     struct server *server;
 };
 
 static int set_up(struct process *process, const struct options *options, struct error *error)
 {
+    const bool replaced = process->n_inherited > 0 && options->listens_by_default;
     const struct server_options server_options = {
         .file = options->file,
         .read_only = options->read_only,
         .sync = options->sync,
         .max_message_bytes = options->max_message_bytes,
         .listeners = options->listeners,
-        .n_listeners = options->n_listeners,
+        .n_listeners = replaced ? 0 : options->n_listeners,
+        .inherited = process->inherited,
+        .n_inherited = process->n_inherited,
+        .tell = activation_tell,
         .upstream = options->has_upstream ? &options->upstream : NULL,
         .log = process->log,
     };
@@ -94,10 +102,9 @@ static void log_start(const struct options *options, struct log *log)
 }
 
 /* report: the descriptor that waits to hear how the start went, or -1. */
-static int run(const struct options *options, int report)
+static int run(struct process *process, const struct options *options, int report)
 {
     const char *log_file = options->log_file;
-    struct process process = {.pidfile = {.descriptor = -1}};
     struct error error;
     bool clean;
     int result;
@@ -108,28 +115,39 @@ static int run(const struct options *options, int report)
     (void)signal(SIGTERM, end_at_once);
     (void)signal(SIGINT, end_at_once);
     raise_descriptor_limit();
-    result = log_open(&process.log, log_file, options->log_level, &error);
+    result = log_open(&process->log, log_file, options->log_level, &error);
     if (result == 0)
-        result = set_up(&process, options, &error);
+        result = set_up(process, options, &error);
     if (result == 0) {
-        log_start(options, process.log);
-        server_start(process.server);
+        log_start(options, process->log);
+        server_start(process->server);
         if (report >= 0)
             daemonize_report(report, NULL);
-        server_run(process.server);
+        server_run(process->server);
     }
-    clean = server_free(process.server);
-    pidfile_remove(&process.pidfile);
-    log_write(process.log, result == 0 ? LOG_INFO : LOG_CRITICAL, "%s",
+    clean = server_free(process->server);
+    pidfile_remove(&process->pidfile);
+    log_write(process->log, result == 0 ? LOG_INFO : LOG_CRITICAL, "%s",
         result == 0 ? "Stopped" : error.text);
     if (result != 0 && report >= 0)
         daemonize_report(report, error.text);
-    else if (result != 0 && (log_file || !process.log))
+    else if (result != 0 && (log_file || !process->log))
         (void)complain(&error, 1);
     if (!clean)
         _exit(result == 0 ? 0 : 1);
-    log_close(process.log);
+    log_close(process->log);
     return result == 0 ? 0 : 1;
+}
+
+/* The sockets first: going to the background makes another process. */
+static int start(const struct options *options)
+{
+    struct process process = {.pidfile = {.descriptor = -1}};
+    struct error error;
+
+    if (activation_take_sockets(process.inherited, &process.n_inherited, &error) != 0)
+        return complain(&error, 1);
+    return run(&process, options, options->command == COMMAND_START ? daemonize() : -1);
 }
 
 /* ---- stopping ---- */
@@ -163,11 +181,24 @@ static int stop(const struct options *options)
     return 0;
 }
 
+/* Files that are opened must not get the numbers 0 to 2, which mean something else. */
+static void keep_standard_descriptors(void)
+{
+    int descriptor;
+
+    do {
+        descriptor = open("/dev/null", O_RDWR);
+    } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+    if (descriptor >= 0)
+        (void)close(descriptor);
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
     struct error error;
 
+    keep_standard_descriptors();
     if (options_read(&options, argc, argv, &error) != 0)
         return complain(&error, 2);
     switch (options.command) {
@@ -177,12 +208,11 @@ int main(int argc, char **argv)
     case COMMAND_VERSION:
         (void)printf("prservd %s\n", PRSERVD_VERSION);
         return 0;
-    case COMMAND_START:
-        return run(&options, daemonize());
     case COMMAND_STOP:
         return stop(&options);
+    case COMMAND_START:
     case COMMAND_RUN:
         break;
     }
-    return run(&options, -1);
+    return start(&options);
 }

@@ -15,6 +15,7 @@
 #define DEFAULT_PORT 8585
 #define DEFAULT_MESSAGE_BYTES ((size_t)64 * 1024 * 1024)
 #define LEAST_MESSAGE_BYTES 1024
+#define MOST_MESSAGE_BYTES 1000000000 /* what SQLite keeps in a field */
 
 const char options_help[] =
     "Usage: prservd [OPTION]...\n"
@@ -189,10 +190,10 @@ static int set_max_message_bytes(struct reading *reading, const char *value, str
 
     errno = 0;
     number = strtoull(value, &end, 10);
-    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || number > SIZE_MAX / 4 ||
-        number < LEAST_MESSAGE_BYTES)
-        return error_set(error, ERROR_INPUT, "'%s' is no number of bytes from %d on", value,
-            LEAST_MESSAGE_BYTES);
+    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 ||
+        number > MOST_MESSAGE_BYTES || number < LEAST_MESSAGE_BYTES)
+        return error_set(error, ERROR_INPUT, "'%s' is no number of bytes from %d to %d", value,
+            LEAST_MESSAGE_BYTES, MOST_MESSAGE_BYTES);
     reading->options->max_message_bytes = (size_t)number;
     return 0;
 }
@@ -375,6 +376,7 @@ static int put_listeners(struct reading *reading, struct error *error)
 {
     struct options *options = reading->options;
 
+    options->listens_by_default = reading->n_binds == 0 && !reading->host && !reading->port;
     if (reading->n_binds == 0 || reading->host || reading->port) {
         struct server_listener *first = &options->listeners[options->n_listeners++];
 

@@ -20,7 +20,8 @@ struct options {
     const char *file; /* strings are borrowed from the command line or the environment */
     bool read_only;
     struct server_listener listeners[OPTIONS_MOST_LISTENERS];
-    size_t n_listeners; /* at least one */
+    size_t n_listeners;      /* at least one */
+    bool listens_by_default; /* nobody said where: inherited sockets take its place */
     bool has_upstream;
     struct address upstream;
     const char *log_file; /* NULL: standard error, or prserv.log for COMMAND_START */

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define MOST_BYTES 64
+
 /* The address as a number; IPv4 where a name has both. */
 static void resolve(const char *host, char ip[ADDRESS_TEXT_BYTES])
 {
@@ -66,15 +68,34 @@ static int check_file(const char *path, const struct stat *status, struct error 
     return 0;
 }
 
+/* Far more than a number is in it: not a stale pid file, but something that was named by
+ * mistake. */
+static int check_size(const char *path, const struct stat *status, struct error *error)
+{
+    if (status->st_size <= MOST_BYTES)
+        return 0;
+    return error_set(error, ERROR_SYSTEM,
+        "%s is no pid file: something else is in it; choose another with --pidfile", path);
+}
+
+/* Is the file that has this name the one that is open? */
+static bool is_in_place(const struct pidfile *pidfile)
+{
+    struct stat opened;
+    struct stat named;
+
+    return fstat(pidfile->descriptor, &opened) == 0 && lstat(pidfile->path, &named) == 0 &&
+           opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+}
+
 /* Opens and locks; 1 if the file was removed meanwhile, and it must be tried again. */
 static int try_create(struct pidfile *pidfile, struct error *error)
 {
     struct stat status;
-    struct stat named;
     struct flock lock;
 
     pidfile->descriptor = open(
-        pidfile->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
+        pidfile->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
     if (pidfile->descriptor < 0)
         return error_set(error, ERROR_SYSTEM, "can't open the pid file %s: %s%s", pidfile->path,
             strerror(errno), errno == ELOOP ? " (a symbolic link is not followed)" : "");
@@ -83,15 +104,13 @@ static int try_create(struct pidfile *pidfile, struct error *error)
             error, ERROR_SYSTEM, "can't use the pid file %s: %s", pidfile->path, strerror(errno));
     if (status.st_nlink == 0)
         return 1;
-    if (check_file(pidfile->path, &status, error) != 0)
+    if (check_file(pidfile->path, &status, error) != 0 ||
+        check_size(pidfile->path, &status, error) != 0)
         return ERROR_SYSTEM;
     if (set_lock(pidfile->descriptor, F_SETLK, &lock) != 0)
         return error_set(error, ERROR_SYSTEM,
             "a server is already running for this address (pid file %s)", pidfile->path);
-    if (lstat(pidfile->path, &named) != 0 || named.st_ino != status.st_ino ||
-        named.st_dev != status.st_dev)
-        return 1;
-    return 0;
+    return is_in_place(pidfile) ? 0 : 1;
 }
 
 int pidfile_create(struct pidfile *pidfile, const char *path, struct error *error)
@@ -123,7 +142,8 @@ void pidfile_remove(struct pidfile *pidfile)
 {
     if (pidfile->descriptor < 0)
         return;
-    (void)unlink(pidfile->path);
+    if (is_in_place(pidfile))
+        (void)unlink(pidfile->path);
     (void)close(pidfile->descriptor);
     pidfile->descriptor = -1;
 }

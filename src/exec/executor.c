@@ -31,7 +31,7 @@ struct executor {
     struct writer *writer; /* NULL: read-only */
     struct looker *looker;
     atomic_bool hurry;
-    atomic_ullong refuse_from_ms; /* once hurry: look-ups still waiting then are refused */
+    atomic_ullong give_up_ms; /* from then on what reads is refused; at first: never */
 
     pthread_mutex_t mutex; /* guards what follows */
     bool stopping;
@@ -83,7 +83,7 @@ static void hand_back(struct executor *executor, struct job_list *jobs)
 /* While stopping, long queues can't be worked off. */
 static bool has_no_time(const struct executor *executor)
 {
-    return atomic_load(&executor->hurry) && clock_ms() >= atomic_load(&executor->refuse_from_ms);
+    return clock_ms() >= atomic_load(&executor->give_up_ms);
 }
 
 static void refuse(struct job_list *jobs, struct job_list *finished)
@@ -157,6 +157,8 @@ static void *scan_jobs(void *argument)
     while (take(worker, &jobs)) {
         struct job *job;
 
+        if (has_no_time(executor))
+            refuse(&jobs, &finished);
         while ((job = STAILQ_FIRST(&jobs))) {
             STAILQ_REMOVE_HEAD(&jobs, link);
             if (job->request->kind == REQUEST_EXPORT)
@@ -166,6 +168,7 @@ static void *scan_jobs(void *argument)
             STAILQ_INSERT_TAIL(&finished, job, link);
             hand_back(executor, &finished);
         }
+        hand_back(executor, &finished);
     }
     return NULL;
 }
@@ -214,7 +217,7 @@ void executor_batch_stats(struct executor *executor, struct batch_stats *stats)
 
 void executor_hurry(struct executor *executor)
 {
-    atomic_store(&executor->refuse_from_ms, clock_ms() + HURRY_MS);
+    atomic_store(&executor->give_up_ms, clock_ms() + HURRY_MS);
     atomic_store(&executor->hurry, true);
 }
 
@@ -278,12 +281,14 @@ int executor_create(
     if (!executor)
         return error_set_memory(error);
     executor->options = *options;
+    atomic_store(&executor->give_up_ms, UINT64_MAX);
     executor->store_options = (struct store_options){
         .file = options->file,
         .read_only = options->read_only,
         .sync = options->sync,
         .log = options->log,
         .hurry = &executor->hurry,
+        .give_up_ms = &executor->give_up_ms,
     };
     (void)pthread_mutex_init(&executor->mutex, NULL);
     STAILQ_INIT(&executor->finished);

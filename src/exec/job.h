@@ -25,6 +25,7 @@ struct export;
 struct job {
     enum job_kind kind;
     const struct request *request; /* borrowed until done */
+    const void *client;            /* whose it is: only jobs of one client are in order */
 
     /* get-pr: what the upstream said. The strings are borrowed until done. */
     enum upstream_knowledge upstream;

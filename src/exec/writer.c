@@ -4,8 +4,8 @@
  *                    ↑  │
  *                    └──┘ database locked: try again, LOCK_SLICE_MS at a time
  *
- * The look pass decides on a snapshot. Once a request of a package is waiting, later
- * ones of that package wait behind it: they must see its effect. While the lock is
+ * The look pass decides on a snapshot. Once a client's request for a package is waiting,
+ * later ones of that client for it wait behind: they must see its effect. While the lock is
  * waited for, new arrivals go through the look pass, so that known content is
  * answered whoever holds the lock.
  *
@@ -26,7 +26,7 @@
 #define LOCK_SLICE_MS 20
 #define MEMORY_BYTES ((size_t)64 * 1024 * 1024)
 
-/* A package that some waiting request is about. */
+/* A package that some waiting request is about, and whose request it is. */
 struct busy_package {
     UT_hash_handle hh;
     size_t key_length;
@@ -122,6 +122,7 @@ static struct busy_package *find_busy(struct writer *writer, const struct job *j
     struct busy_package *busy = NULL;
 
     package_key(&writer->key, job->request->version, job->request->pkgarch);
+    buffer_append(&writer->key, (const char *)&job->client, sizeof job->client);
     if (!buffer_failed(&writer->key))
         HASH_FIND(hh, writer->busy, writer->key.bytes, writer->key.length, busy);
     return busy;

@@ -16,13 +16,10 @@
  * much is under way or to be written, and after STALL_MS the connection is closed. */
 #include "server/connection.h"
 
-#include "base/address.h"
 #include "base/clock.h"
 #include "wire/framer.h"
 #include "wire/opening.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -58,6 +55,7 @@ struct connection {
     uv_write_t write;
     bool writing; /* the first bytes of out are with libuv */
     size_t in_write;
+    size_t left_to_write; /* of it, when deadlines were last checked */
     uint64_t deadline_ms; /* UINT64_MAX: none */
 };
 
@@ -131,9 +129,18 @@ static void touch(void *context)
 
 /* ---- input ---- */
 
+/* The server's headers, for who waits for them: none, and the empty line. */
+static void send_headers(struct connection *connection)
+{
+    if (connection->opening.needs_headers)
+        buffer_append_string(&connection->out, "\n");
+}
+
 /* The client can't be understood any more. */
 static void finish_with(struct connection *connection, const char *reason)
 {
+    if (connection->state == OPENING)
+        send_headers(connection);
     session_refuse(connection->session, reason);
     set_state(connection, FINISHING);
 }
@@ -144,16 +151,15 @@ static void take_opening(struct connection *connection)
 
     switch (opening_read(&connection->opening, &connection->framer, &error)) {
     case FRAMER_READY:
+        send_headers(connection);
         set_state(connection, OPEN);
         break;
     case FRAMER_LOST:
         finish_with(connection, error.text);
         break;
     case FRAMER_MORE:
-        return;
+        break;
     }
-    if (connection->opening.needs_headers)
-        buffer_append_string(&connection->out, "\n"); /* the server's headers: none */
 }
 
 static bool may_take(const struct connection *connection)
@@ -224,6 +230,26 @@ static void input_came(uv_stream_t *stream, ssize_t length, const uv_buf_t *buff
         take_messages(connection);
     }
     touch(connection);
+}
+
+/* What the kernel holds already counts as read: who has sent a request is answered. */
+static void read_what_came(struct connection *connection)
+{
+    uv_os_fd_t descriptor;
+    ssize_t length = 1;
+
+    if (!connection->reading || uv_fileno(&connection->uv.handle, &descriptor) != 0)
+        return;
+    for (int round = 0; round < ROUNDS && length > 0 && !connection->input_ended &&
+                        (connection->state == OPENING || may_take(connection));
+         round++) {
+        char *input = connection->connections->input;
+        const uv_buf_t buffer = uv_buf_init(input, sizeof connection->connections->input);
+
+        length = recv(descriptor, input, buffer.len, MSG_DONTWAIT);
+        if (length >= 0)
+            input_came(&connection->uv.stream, length > 0 ? length : UV_EOF, &buffer);
+    }
 }
 
 /* Reads on or stops reading, as the state wants it. */
@@ -404,8 +430,20 @@ void connections_add(struct connections *connections, int descriptor, bool read_
     steer_input(connection);
 }
 
+/* A client that takes a long answer slowly is not one that does not read. */
+static void watch_progress(struct connection *connection, uint64_t now)
+{
+    size_t left = uv_stream_get_write_queue_size(&connection->uv.stream);
+
+    if (left != connection->left_to_write)
+        connection->deadline_ms = now + STALL_MS;
+    connection->left_to_write = left;
+}
+
 static void check_deadline(struct connection *connection, uint64_t now)
 {
+    if (connection->writing)
+        watch_progress(connection, now);
     if (now < connection->deadline_ms)
         return;
     if (connection->state == OPENING) {
@@ -435,6 +473,7 @@ void connections_stop(struct connections *connections)
 
     connections->stopping = true;
     TAILQ_FOREACH (connection, &connections->all, link) {
+        read_what_came(connection);
         if (connection->state == OPENING)
             set_state(connection, FINISHING);
         else if (connection->state == OPEN)

@@ -46,7 +46,7 @@ ERROR_MUST_CHECK bool connections_turn(struct connections *connections);
 /* Every second or so: ends connections whose time has run out. */
 void connections_check_deadlines(struct connections *connections);
 
-/* Reads no more; answers what has been read; closes. */
+/* Reads what has come, and no more; answers that; closes. */
 void connections_stop(struct connections *connections);
 
 /* Closes all, answered or not. */

@@ -2,6 +2,7 @@
  * the time. What goes wrong ends the link: fail() is the one door out. */
 #include "server/link.h"
 
+#include "base/clock.h"
 #include "wire/framer.h"
 #include "wire/opening.h"
 
@@ -19,7 +20,7 @@ struct link {
     uv_getaddrinfo_t resolving;
     struct addrinfo *addresses;
     struct addrinfo *address; /* the one that is tried */
-    unsigned share_ms;        /* time for each address */
+    uint64_t deadline_ms;     /* to be connected */
     uv_timer_t timer;
     struct socket *socket;
     struct framer framer;
@@ -210,6 +211,17 @@ static void took_too_long(uv_timer_t *timer)
         try_next_address(link, "connection timed out");
 }
 
+/* What is left of the time, shared out among the addresses that are left. */
+static uint64_t share_ms(const struct link *link)
+{
+    uint64_t now_ms = clock_ms();
+    unsigned count = 0;
+
+    for (const struct addrinfo *each = link->address; each; each = each->ai_next)
+        count++;
+    return now_ms < link->deadline_ms ? (link->deadline_ms - now_ms) / count : 0;
+}
+
 static void try_address(struct link *link)
 {
     struct socket *socket;
@@ -229,7 +241,7 @@ static void try_address(struct link *link)
     socket->connecting.data = socket;
     socket->link = link;
     link->socket = socket;
-    (void)uv_timer_start(&link->timer, took_too_long, link->share_ms, 0);
+    (void)uv_timer_start(&link->timer, took_too_long, share_ms(link), 0);
     code = uv_tcp_connect(&socket->connecting, &socket->tcp, link->address->ai_addr, connected);
     if (code != 0)
         try_next_address(link, uv_strerror(code));
@@ -238,15 +250,10 @@ static void try_address(struct link *link)
 static void resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo *addresses)
 {
     struct link *link = resolving->data;
-    unsigned count = 0;
-
     link->addresses = addresses;
     if (!link->over && status != 0) {
         fail(link, uv_strerror(status));
     } else if (!link->over) {
-        for (struct addrinfo *each = addresses; each; each = each->ai_next)
-            count++;
-        link->share_ms /= count ? count : 1;
         link->address = addresses;
         try_address(link);
     }
@@ -266,7 +273,7 @@ int link_open(struct link **result, uv_loop_t *loop, const struct address *addre
         return error_set_memory(error);
     link->events = *events;
     link->loop = loop;
-    link->share_ms = wait_ms;
+    link->deadline_ms = clock_ms() + wait_ms;
     framer_init(&link->framer, ANSWER_BYTES);
     (void)snprintf(port, sizeof port, "%u", address->port);
     link->resolving.data = link;

@@ -23,6 +23,8 @@ struct listener {
     bool read_only;
     char name[ADDRESS_TEXT_BYTES];
     char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* unix: removed at the end */
+    dev_t path_device;
+    ino_t path_inode;
 };
 
 struct listeners {
@@ -32,6 +34,7 @@ struct listeners {
     TAILQ_HEAD(listener_list, listener) all;
     uv_timer_t pause;
     bool paused;
+    bool exhausted;   /* the log was told; until everybody who waited was accepted */
     unsigned handles; /* that are not closed yet */
 };
 
@@ -50,10 +53,11 @@ static void pause_accepting(struct listeners *listeners, int reason)
 
     if (listeners->paused)
         return;
-    log_write(listeners->log, LOG_WARNING,
-        "Can't accept more connections for now: %s; raise the limit of open files (ulimit -n)",
-        strerror(reason));
-    listeners->paused = true;
+    if (!listeners->exhausted)
+        log_write(listeners->log, LOG_WARNING,
+            "Can't accept more connections for now: %s; raise the limit of open files (ulimit -n)",
+            strerror(reason));
+    listeners->paused = listeners->exhausted = true;
     TAILQ_FOREACH (listener, &listeners->all, link)
         (void)uv_poll_stop(&listener->poll);
     (void)uv_timer_start(&listeners->pause, pause_over, PAUSE_MS, 0);
@@ -87,6 +91,8 @@ static void clients_came(uv_poll_t *poll, int status, int events)
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             pause_accepting(listeners, errno);
+        else if (errno == EAGAIN)
+            listeners->exhausted = false;
         if (errno != EINTR && errno != ECONNABORTED)
             return;
     }
@@ -120,9 +126,6 @@ static int add(struct listeners *listeners, int descriptor, bool read_only,
     listener->descriptor = descriptor;
     listener->read_only = read_only;
     address_format_socket(bound, listener->name);
-    if (bound->sa_family == AF_UNIX)
-        memcpy(
-            listener->path, ((const struct sockaddr_un *)bound)->sun_path, sizeof listener->path);
     listeners->handles++;
     TAILQ_INSERT_TAIL(&listeners->all, listener, link);
     return 0;
@@ -159,6 +162,18 @@ static bool is_stale(const struct sockaddr_un *address)
     return stale;
 }
 
+/* The file is to be removed at the end. */
+static void name_path(struct listener *listener, const char *path)
+{
+    struct stat status;
+
+    if (lstat(path, &status) != 0)
+        return;
+    (void)snprintf(listener->path, sizeof listener->path, "%s", path);
+    listener->path_device = status.st_dev;
+    listener->path_inode = status.st_ino;
+}
+
 static int bind_unix(
     struct listeners *listeners, const struct address *address, bool read_only, struct error *error)
 {
@@ -174,7 +189,10 @@ static int bind_unix(
         code = bind(descriptor, (struct sockaddr *)&bound, sizeof bound);
     if (code != 0 || listen(descriptor, BACKLOG) != 0)
         return refuse(descriptor, address->path, error);
-    return add(listeners, descriptor, read_only, (struct sockaddr *)&bound, error);
+    code = add(listeners, descriptor, read_only, (struct sockaddr *)&bound, error);
+    if (code == 0)
+        name_path(TAILQ_LAST(&listeners->all, listener_list), bound.sun_path);
+    return code;
 }
 
 static void set_port(struct sockaddr *address, unsigned port)
@@ -302,6 +320,41 @@ int listeners_bind(struct listeners *listeners, const struct address *address, b
     return result;
 }
 
+/* ---- taking over ---- */
+
+static bool is_served(int descriptor, const struct sockaddr *address)
+{
+    int kind = 0;
+    socklen_t length = sizeof kind;
+
+    return getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &kind, &length) == 0 &&
+           kind == SOCK_STREAM &&
+           (address->sa_family == AF_INET || address->sa_family == AF_INET6 ||
+               address->sa_family == AF_UNIX);
+}
+
+/* listen(2) again makes its backlog as long as that of ours. */
+int listeners_adopt(
+    struct listeners *listeners, int descriptor, bool read_only, struct error *error)
+{
+    struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
+    struct sockaddr *bound = (struct sockaddr *)&storage;
+    socklen_t length = sizeof storage;
+    char name[40];
+
+    (void)snprintf(name, sizeof name, "the inherited descriptor %d", descriptor);
+    if (getsockname(descriptor, bound, &length) != 0)
+        return refuse(descriptor, name, error);
+    if (!is_served(descriptor, bound)) {
+        (void)close(descriptor);
+        return error_set(error, ERROR_SYSTEM,
+            "can't listen on %s: it is no TCP or unix stream socket (ListenStream=)", name);
+    }
+    if (listen(descriptor, BACKLOG) != 0)
+        return refuse(descriptor, name, error);
+    return add(listeners, descriptor, read_only, bound, error);
+}
+
 /* ---- start and end ---- */
 
 int listeners_create(struct listeners **result, uv_loop_t *loop,
@@ -342,10 +395,19 @@ static void poll_closed(uv_handle_t *handle)
     free(listener);
 }
 
+/* Is what has the socket's name still this one, and not a successor's? */
+static bool is_in_place(const struct listener *listener)
+{
+    struct stat status;
+
+    return lstat(listener->path, &status) == 0 && status.st_dev == listener->path_device &&
+           status.st_ino == listener->path_inode;
+}
+
 static void remove_listener(struct listener *listener)
 {
     TAILQ_REMOVE(&listener->listeners->all, listener, link);
-    if (listener->path[0])
+    if (listener->path[0] && is_in_place(listener))
         (void)unlink(listener->path);
     uv_close((uv_handle_t *)&listener->poll, poll_closed);
     (void)close(listener->descriptor);

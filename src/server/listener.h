@@ -30,6 +30,13 @@ ERROR_MUST_CHECK int listeners_create(struct listeners **listeners, uv_loop_t *l
 ERROR_MUST_CHECK int listeners_bind(struct listeners *listeners, const struct address *address,
     bool read_only, bool v6_only, struct error *error);
 
+/* Takes over a socket that somebody else has bound, and holds too: it lives on when
+ * listeners_close closes it here, with the clients in its backlog, and a unix socket's
+ * file stays. The descriptor is the listeners' from now on, also when this fails, with
+ * ERROR_SYSTEM if it is no stream socket of a kind that is served, or ERROR_MEMORY. */
+ERROR_MUST_CHECK int listeners_adopt(
+    struct listeners *listeners, int descriptor, bool read_only, struct error *error);
+
 /* Accepts clients from now on, and logs the addresses. */
 void listeners_start(struct listeners *listeners);
 

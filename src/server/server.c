@@ -1,8 +1,13 @@
 /* Puts the rooms together around one loop.
  *
  * Stopping, on SIGTERM or SIGINT: accept no more; refuse what waits for the upstream
- * or for a lock; answer everything else that was read; after STOP_MS close what is
- * left. The loop ends when the last connection is closed. */
+ * or for a lock; answer everything else that has come; after STOP_MS close what is
+ * left. The loop ends when the last connection is closed.
+ *
+ * With inherited sockets there is a next process, and no client is to hear an error
+ * that this one need not give: what waits for the upstream or for a lock may go on, and
+ * what has no answer after STOP_MS is closed without one. BitBake's client then asks
+ * again at once, and waits in the backlog. */
 #include "server/server.h"
 
 #include "base/clock.h"
@@ -103,6 +108,14 @@ static void end_turn(uv_prepare_t *prepare)
         uv_stop(&server->loop);
 }
 
+/* What waits for somebody else gets an error. */
+static void refuse_waiting(struct server *server)
+{
+    executor_hurry(server->executor);
+    if (server->upstream)
+        upstream_refuse(server->upstream, "the server is stopping");
+}
+
 static void sweep(uv_timer_t *timer)
 {
     struct server *server = timer->data;
@@ -121,10 +134,9 @@ static void stop(struct server *server)
     server->stop_until_ms = clock_ms() + STOP_MS;
     listeners_close(server->listeners);
     server->listeners = NULL;
-    executor_hurry(server->executor);
+    if (server->options.n_inherited == 0)
+        refuse_waiting(server);
     connections_stop(&server->connections);
-    if (server->upstream)
-        upstream_refuse(server->upstream, "the server is stopping");
     (void)uv_timer_start(&server->sweep, sweep, SWEEP_STOPPING_MS, SWEEP_STOPPING_MS);
 }
 
@@ -133,10 +145,13 @@ static void signalled(uv_signal_t *signal, int number)
     struct server *server = signal->data;
 
     if (number == SIGHUP) {
+        server->options.tell(SERVER_RELOADING);
         log_reopen(server->options.log);
         log_write(server->options.log, LOG_INFO, "Opened the log again (SIGHUP)");
+        server->options.tell(SERVER_SERVING);
         return;
     }
+    server->options.tell(SERVER_STOPPING);
     log_write(server->options.log, LOG_INFO, "Stopping (%s)", strsignal(number));
     stop(server);
 }
@@ -190,6 +205,9 @@ static int bind_all(struct server *server, struct error *error)
         result = listeners_bind(server->listeners, &listener->address, listener->read_only,
             is_v6_only(options, &listener->address), error);
     }
+    for (size_t i = 0; i < options->n_inherited && result == 0; i++)
+        result = listeners_adopt(server->listeners, options->inherited[i].descriptor,
+            options->inherited[i].read_only, error);
     return result;
 }
 
@@ -262,6 +280,7 @@ void server_start(struct server *server)
 {
     heed_signals(server);
     listeners_start(server->listeners);
+    server->options.tell(SERVER_SERVING);
 }
 
 void server_run(struct server *server)
@@ -272,10 +291,10 @@ void server_run(struct server *server)
 /* No connection is left. What is still under way comes back here, to be freed. */
 static void close_handles(struct server *server)
 {
-    if (server->upstream) {
-        upstream_refuse(server->upstream, "the server is stopping");
+    if (server->executor)
+        refuse_waiting(server);
+    if (server->upstream)
         (void)upstream_turn(server->upstream);
-    }
     executor_free(server->executor);
     server->executor = NULL;
     upstream_close(server->upstream);

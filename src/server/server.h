@@ -15,6 +15,18 @@ struct server_listener {
     bool read_only;
 };
 
+/* A socket that another process bound, and holds: it outlives the server. */
+struct server_inherited {
+    int descriptor;
+    bool read_only;
+};
+
+enum server_phase {
+    SERVER_SERVING,   /* after the start, and after a reload */
+    SERVER_RELOADING, /* SIGHUP */
+    SERVER_STOPPING,  /* SIGTERM, SIGINT */
+};
+
 struct server_options {
     const char *file;
     bool read_only;
@@ -22,7 +34,10 @@ struct server_options {
     size_t max_message_bytes;
     const struct server_listener *listeners;
     size_t n_listeners;
-    const struct address *upstream; /* NULL: none */
+    const struct server_inherited *inherited; /* the descriptors become the server's */
+    size_t n_inherited;
+    void (*tell)(enum server_phase phase); /* on the loop's thread */
+    const struct address *upstream;        /* NULL: none */
     struct log *log;
 };
 

@@ -249,6 +249,7 @@ static enum job_kind job_kind_of(const struct call *call)
 static void make_ready(struct call *call)
 {
     call->job.request = &call->request;
+    call->job.client = call->session;
     call->job.done = job_done;
     call->job.context = call;
     call->job.kind = job_kind_of(call);

@@ -152,6 +152,7 @@ static void send_ping(struct upstream *upstream)
 
     codec_write_request(&text, &ping);
     framer_write(&line, buffer_text(&text));
+    line.failed = line.failed || buffer_failed(&text);
     buffer_free(&text);
     link_send(upstream->connection, &line);
 }

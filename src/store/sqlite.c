@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#define PROGRESS_STEPS 100000 /* of SQLite's machine: some milliseconds */
 
 /* ---- transactions ---- */
 
@@ -117,11 +118,7 @@ static int begin_write(struct store *base, unsigned wait_ms, struct error *error
 static int commit(struct store *base, struct error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
-    int result;
-
-    if (!store->database)
-        return 0;
-    result = step_once(store, STATEMENT_COMMIT, "write to", error);
+    int result = step_once(store, STATEMENT_COMMIT, "write to", error);
     if (result != 0)
         rollback(base);
     return result;
@@ -146,6 +143,14 @@ static int is_unchanged(struct store *base, bool *unchanged, struct error *error
 }
 
 /* ---- opening and closing ---- */
+
+/* Called by SQLite while a statement runs; 1 interrupts it. */
+static int is_over(void *context)
+{
+    const struct sqlite_store *store = context;
+
+    return clock_ms() >= atomic_load(store->options.give_up_ms);
+}
 
 static int prepare_basics(struct sqlite_store *store, struct error *error)
 {
@@ -235,6 +240,8 @@ static int connect_file(struct sqlite_store *store, struct error *error)
         disconnect(store);
         return result;
     }
+    if (store->role == STORE_READER)
+        sqlite3_progress_handler(store->database, PROGRESS_STEPS, is_over, store);
     (void)sqlite3_busy_handler(store->database, sqlite_wait_for_lock, store);
     store->lock_until_ms = clock_ms() + STORE_LOCK_WAIT_MS;
     store->user_version = store->schema_version = -1;

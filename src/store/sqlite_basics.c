@@ -16,6 +16,9 @@ int sqlite_fail(struct sqlite_store *store, int code, const char *doing, struct 
         return error_set(error, ERROR_LOCKED,
             "the database %s is locked by another process; try again, or find out who holds it",
             file);
+    case SQLITE_INTERRUPT:
+        return error_set(
+            error, ERROR_LOCKED, "the server is stopping; the request was not carried out");
     case SQLITE_NOMEM:
         return error_set_memory(error);
     case SQLITE_NOTADB:

@@ -108,7 +108,7 @@ static int take_over_table(struct sqlite_store *store, const char *table, struct
     result = sqlite_run(store, sql, error);
     if (result != 0)
         return result;
-    log_write(store->options.log, LOG_INFO, "Took %lld rows over from %s in %s",
+    log_write(store->options.log, LOG_INFO, "Taking %lld rows over from %s in %s",
         (long long)(sqlite3_total_changes64(store->database) - before), table, store->options.file);
     (void)snprintf(sql, sizeof sql,
         "SELECT count(*) FROM %s "

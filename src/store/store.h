@@ -24,6 +24,8 @@ struct store_options {
     enum store_sync sync;
     struct log *log;          /* borrowed */
     const atomic_bool *hurry; /* borrowed; once true, locks are not waited for */
+    /* Borrowed; from then on (clock_ms) a reader gives up whatever takes long. */
+    const atomic_ullong *give_up_ms;
 };
 
 #define STORE_LOCK_WAIT_MS 10000 /* how long a lock is waited for before a client hears of it */

@@ -1,0 +1,106 @@
+#include "cli/outfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int failed(const struct outfile *out, struct error *error)
+{
+    return error_set(error, ERROR_SYSTEM, "%s: can't be written: %s",
+        out->path ? out->path : "standard output", strerror(errno));
+}
+
+/* Others may read it as if it had been made by open. */
+static mode_t usual_mode(void)
+{
+    mode_t mask = umask(0);
+
+    (void)umask(mask);
+    return 0666 & ~mask;
+}
+
+static int open_temporary(struct outfile *out, mode_t mode, struct error *error)
+{
+    int descriptor;
+
+    if (asprintf(&out->temporary, "%s.XXXXXX", out->path) < 0) {
+        out->temporary = NULL;
+        return error_set_memory(error);
+    }
+    descriptor = mkostemp(out->temporary, O_CLOEXEC);
+    if (descriptor < 0) {
+        free(out->temporary);
+        out->temporary = NULL;
+        return failed(out, error);
+    }
+    out->file = fdopen(descriptor, "wb");
+    if (out->file && fchmod(descriptor, mode) == 0)
+        return 0;
+    if (!out->file)
+        (void)close(descriptor);
+    return failed(out, error);
+}
+
+int outfile_open(struct outfile *out, const char *name, struct error *error)
+{
+    struct stat status = {.st_mode = 0};
+    bool exists;
+    int result;
+
+    *out = (struct outfile){.file = stdout};
+    if (!name || strcmp(name, "-") == 0)
+        return 0;
+    out->file = NULL;
+    exists = stat(name, &status) == 0;
+    out->path = exists ? realpath(name, NULL) : strdup(name); /* what a link points to */
+    if (!out->path)
+        return failed(out, error);
+    if (!exists || S_ISREG(status.st_mode)) {
+        result = open_temporary(out, exists ? status.st_mode & 07777 : usual_mode(), error);
+    } else {
+        out->file = fopen(name, "wbe");
+        result = out->file ? 0 : failed(out, error);
+    }
+    if (result != 0)
+        outfile_discard(out);
+    return result;
+}
+
+int outfile_commit(struct outfile *out, struct error *error)
+{
+    bool regular = out->temporary;
+    FILE *file = out->file;
+    bool good = fflush(file) == 0 && !ferror(file) && (!regular || fsync(fileno(file)) == 0);
+
+    if (good && file != stdout) {
+        good = fclose(file) == 0;
+        out->file = NULL;
+    }
+    if (good && regular)
+        good = rename(out->temporary, out->path) == 0;
+    if (!good) {
+        int result = failed(out, error);
+
+        outfile_discard(out);
+        return result;
+    }
+    free(out->temporary);
+    out->temporary = NULL;
+    outfile_discard(out);
+    return 0;
+}
+
+void outfile_discard(struct outfile *out)
+{
+    if (out->file && out->file != stdout)
+        (void)fclose(out->file);
+    if (out->temporary)
+        (void)unlink(out->temporary);
+    free(out->temporary);
+    free(out->path);
+    *out = (struct outfile){.file = NULL};
+}

@@ -1,0 +1,83 @@
+#include "cli/source.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static void skip_mark(struct source *source)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+
+    for (int i = 0; i < 3 && source_peek(source) == (unsigned char)mark[i]; i++)
+        (void)source_take(source);
+}
+
+int source_open(struct source *source, const char *name, struct error *error)
+{
+    bool standard = strcmp(name, "-") == 0;
+    struct stat status;
+    int next;
+
+    *source = (struct source){.name = standard ? "standard input" : name, .line = 1};
+    source->file = standard ? stdin : fopen(name, "rbe");
+    if (!source->file)
+        return error_set(error, ERROR_SYSTEM, "%s: can't be read: %s", name, strerror(errno));
+    if (fstat(fileno(source->file), &status) == 0 && S_ISREG(status.st_mode))
+        source->size_bytes = (uint64_t)status.st_size;
+    skip_mark(source);
+    next = source_peek(source);
+    while (next == ' ' || next == '\t' || next == '\r' || next == '\n') {
+        (void)source_take(source);
+        next = source_peek(source);
+    }
+    if (source_failed(source, error) == 0)
+        return 0;
+    source_close(source);
+    return ERROR_SYSTEM;
+}
+
+void source_close(struct source *source)
+{
+    if (source->file && source->file != stdin)
+        (void)fclose(source->file);
+    source->file = NULL;
+}
+
+int source_peek(struct source *source)
+{
+    int byte = getc_unlocked(source->file);
+
+    return byte == EOF ? EOF : ungetc(byte, source->file);
+}
+
+int source_take_line(struct source *source, struct buffer *line)
+{
+    int byte = source_take(source);
+
+    buffer_reset(line, (size_t)64 * 1024);
+    if (byte == EOF)
+        return 0;
+    for (; byte != EOF && byte != '\n'; byte = source_take(source)) {
+        char one = (char)byte;
+
+        if (line->length <= MOST_ROW_BYTES)
+            buffer_append(line, &one, 1);
+    }
+    return 1;
+}
+
+void source_skip_line(struct source *source)
+{
+    int byte;
+
+    do {
+        byte = source_take(source);
+    } while (byte != EOF && byte != '\n');
+}
+
+int source_failed(const struct source *source, struct error *error)
+{
+    if (!ferror(source->file))
+        return 0;
+    return error_set(error, ERROR_SYSTEM, "%s: can't be read: %s", source->name, strerror(errno));
+}

@@ -1,0 +1,112 @@
+/* Many requests at once, in windows: as many as the server takes at a time are sent
+ * together, then answered one by one. Each request has an error of its own; what ends
+ * the batch is a connection that breaks. */
+#include "client/answer.h"
+#include "client/handle.h"
+
+#define WINDOW 128                     /* requests that are under way; prservd takes that many */
+#define KEEP_BYTES ((size_t)64 * 1024) /* memory kept from window to window */
+
+static enum request_kind kind_of(const struct prserv_request *asked)
+{
+    return asked->row.value.bytes ? REQUEST_IMPORT_ONE : REQUEST_GET_PR;
+}
+
+static struct request to_request(const struct prserv_request *asked)
+{
+    return (struct request){
+        .kind = kind_of(asked),
+        .version = handle_to_text(asked->row.version),
+        .pkgarch = handle_to_text(asked->row.pkgarch),
+        .checksum = handle_to_text(asked->row.checksum),
+        .value = handle_to_text(asked->row.value),
+        .history = asked->history,
+    };
+}
+
+/* Those that can't be asked have an error afterwards, and are left out. */
+static int write_window(const struct prserv *server, struct prserv_request *requests, size_t n,
+    struct buffer *lines, struct prserv_error *error)
+{
+    buffer_reset(lines, KEEP_BYTES);
+    for (size_t i = 0; i < n; i++) {
+        const struct request request = to_request(&requests[i]);
+        int result = handle_write(lines, &request, &requests[i].error);
+
+        if (result == PRSERV_ERROR_ARGUMENT) {
+            handle_blame(server, request.kind, &requests[i].error);
+        } else if (result != 0) {
+            *error = requests[i].error;
+            return result;
+        }
+    }
+    return 0;
+}
+
+/* Returns only what ends the batch. */
+static int take_answer(const struct prserv *server, struct prserv_request *asked,
+    struct text answer, struct prserv_error *error)
+{
+    int result = kind_of(asked) == REQUEST_IMPORT_ONE
+                     ? answer_read_imported(answer, &asked->error)
+                     : answer_read_revision(answer, true, &asked->revision, &asked->error);
+
+    if (result == PRSERV_ERROR_REFUSED)
+        handle_blame(server, kind_of(asked), &asked->error);
+    if (result == 0 || result == PRSERV_ERROR_REFUSED)
+        return 0;
+    *error = asked->error;
+    return result;
+}
+
+/* *answered counts those that are done with, also after an error. */
+static int run_window(struct prserv *server, struct prserv_request *requests, size_t n,
+    struct buffer *lines, size_t *answered, struct prserv_error *error)
+{
+    bool sent = false;
+    int result = write_window(server, requests, n, lines, error);
+
+    for (*answered = 0; result == 0 && *answered < n; ++*answered) {
+        struct prserv_request *asked = &requests[*answered];
+        struct text answer;
+
+        if (asked->error.code != 0)
+            continue;
+        result = sent ? handle_next(server, &answer, NULL, error)
+                      : handle_start(server, buffer_text(lines), &answer, NULL, error);
+        sent = true;
+        if (result == 0)
+            result = take_answer(server, asked, answer, error);
+        if (result != 0)
+            return result;
+    }
+    return result;
+}
+
+int prserv_batch(struct prserv *server, struct prserv_request *requests, size_t n_requests,
+    struct prserv_error *error)
+{
+    struct buffer lines = BUFFER_EMPTY;
+    enum request_kind kind;
+    size_t done = 0;
+    int result = 0;
+
+    for (size_t i = 0; i < n_requests; i++) {
+        requests[i].revision = NULL;
+        requests[i].error = (struct prserv_error){.code = 0};
+    }
+    handle_begin(server);
+    while (done < n_requests && result == 0) {
+        size_t n = n_requests - done < WINDOW ? n_requests - done : WINDOW;
+        size_t answered;
+
+        result = run_window(server, requests + done, n, &lines, &answered, error);
+        done += answered;
+    }
+    buffer_free(&lines);
+    kind = done < n_requests ? kind_of(&requests[done]) : REQUEST_GET_PR;
+    result = handle_end(server, kind, result, error);
+    for (; done < n_requests; done++)
+        requests[done].error = *error;
+    return result;
+}
