@@ -1,5 +1,6 @@
 """Real servers and plain sockets for the black-box tests."""
 
+import contextlib
 import json
 import os
 import re
@@ -28,6 +29,16 @@ def poll(condition, what="the condition", seconds=PATIENCE):
             return result
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.005)
+
+
+def free_port():
+    """A port that is free now, and that nobody who asks for port 0 will get."""
+    while True:
+        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
+        with socket.socket() as probe:
+            with contextlib.suppress(OSError):
+                probe.bind(("0.0.0.0", port))
+                return port
 
 
 def clean_environment(**extra):

@@ -9,19 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import PRSERVD, Client, clean_environment, poll, run_prservd
+from harness import PRSERVD, Client, clean_environment, poll, run_prservd, free_port
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-
-
-def free_port():
-    """A port that is free now, and that nobody who asks for port 0 will get."""
-    while True:
-        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
-        with socket.socket() as probe:
-            with contextlib.suppress(OSError):
-                probe.bind(("0.0.0.0", port))
-                return port
 
 
 def the_line(result, status):

@@ -7,8 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from harness import BUILD, PRSERVD, ROOT, clean_environment
-from test_options import free_port
+from harness import BUILD, PRSERVD, ROOT, clean_environment, free_port
 
 MANUAL = (ROOT / "man" / "prservd.8").read_text()
 HANDBOOK = (ROOT / "doc" / "operations.md").read_text()

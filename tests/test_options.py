@@ -19,6 +19,7 @@ from harness import (
     Refused,
     Server,
     clean_environment,
+    free_port,
     poll,
     run_prservd,
 )
@@ -68,16 +69,6 @@ def the_line(result, status):
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1, result.stderr
     return result.stderr.strip()
-
-
-def free_port():
-    """A port that is free now, and that nobody who asks for port 0 will get."""
-    while True:
-        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
-        with socket.socket() as probe:
-            with contextlib.suppress(OSError):
-                probe.bind(("0.0.0.0", port))
-                return port
 
 
 def accepts(port, host="127.0.0.1"):

@@ -3,8 +3,7 @@
 import re
 import subprocess
 
-from harness import BUILD, ROOT, clean_environment
-from test_options import free_port
+from harness import BUILD, ROOT, clean_environment, free_port
 
 
 def session():

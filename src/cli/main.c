@@ -23,7 +23,7 @@ static int print_help(void)
         "  -h, --help            print this; after a command: what it does\n"
         "\n"
         "Exit status: 0 done, 1 the server said no or nothing was found, 2 the command\n"
-        "line can't be used, 3 no connection.\n");
+        "line or a file that it names can't be used, 3 no connection.\n");
     return CLI_DONE;
 }
 

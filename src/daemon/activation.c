@@ -2,12 +2,12 @@
 
 #ifdef PRSERVD_SYSTEMD
 
+#include "base/clock.h"
+
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 
 static bool is_read_only(char **names, int i)
 {
@@ -38,14 +38,6 @@ int activation_take_sockets(struct server_inherited sockets[ACTIVATION_MOST_SOCK
     return result;
 }
 
-static uint64_t monotonic_us(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 void activation_tell(enum server_phase phase)
 {
     switch (phase) {
@@ -53,7 +45,7 @@ void activation_tell(enum server_phase phase)
         (void)sd_notify(0, "READY=1");
         break;
     case SERVER_RELOADING:
-        (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)monotonic_us());
+        (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_us());
         break;
     case SERVER_STOPPING:
         (void)sd_notify(0, "STOPPING=1");
