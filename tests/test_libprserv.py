@@ -44,9 +44,10 @@ ODD_FIELDS = [
 class Talk:
     """A C program that calls the library as it is told (tests/lib/talk.c)."""
 
-    def __init__(self):
+    def __init__(self, **environment):
         self.process = subprocess.Popen(
             [BUILD / "tests/lib/lib_talk"],
+            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -94,14 +95,17 @@ class Talk:
             rows.append(line)
         return rows, line
 
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(60) == 0
+        self.process.stdout.close()
+
 
 @pytest.fixture
 def talk():
     talk = Talk()
     yield talk
-    talk.process.stdin.close()
-    assert talk.process.wait(60) == 0
-    talk.process.stdout.close()
+    talk.close()
 
 
 @pytest.fixture
@@ -276,6 +280,22 @@ def test_rows_without_a_value_are_handed_on(odd, talk):
     assert talk.connect(odd.address).export()[0] == [["v", "a", "x", None]]
 
 
+def test_servers_of_old_answer_integers(odd, talk):
+    row = b'{"version":"v","pkgarch":"a","checksum":"x","value":12}'
+    odd.behave = lambda connection, name, *_: (
+        connection.send(export_message([row]) + b"\n")
+        if name == "export"
+        else connection.answer({"value": 12})
+    )
+    talk.connect(odd.address)
+    assert talk.done("get_pr", *M4, "x") == "12"
+    assert talk.done("max_package_pr", *M4) == "12"
+    assert talk.export()[0] == [["v", "a", "x", "12"]]
+    talk.done("import_one", *M4, "x", "12")
+    odd.behave = lambda connection, *_: connection.answer({"value": -1})
+    assert "no revision" in talk.fails(REFUSED, "get_pr", *M4, "x")
+
+
 def test_a_refused_export_has_the_servers_reason(odd, talk):
     odd.behave = lambda connection, *_: connection.answer(
         {"invoke-error": {"message": "not today"}}
@@ -321,7 +341,7 @@ def test_the_time_of_an_export_counts_from_piece_to_piece(odd, talk):
 def test_a_refusal_names_host_request_and_reason(server, talk):
     talk.connect(server.address)
     text = talk.fails(REFUSED, "import_one", *M4, "x", "no revision")
-    assert text.startswith(f"{server.address}: import-one: ")
+    assert text.startswith(f"{server.address}: import-one: argument 'value'")
     assert "no revision" in text
 
 
@@ -504,6 +524,19 @@ def test_connecting_takes_no_longer_than_said(talk):
     with FullBacklog() as full, takes(SHORT_MS / 1000):
         text = talk.fails(TIMEOUT, "connect", full.address, SHORT_MS)
         assert text == f"{full.address}: can't connect: no answer in time"
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer wants to be loaded first")
+def test_a_silent_address_leaves_the_other_ones_of_a_name_their_time(serve):
+    listener = socket.socket()
+    listener.bind(("127.0.0.2", 0))
+    port = listener.getsockname()[1]
+    library = BUILD / "tests/preload/libtwo_addresses.so"
+    talk = Talk(LD_PRELOAD=str(library))
+    with FullBacklog(listener), takes(2):
+        serve(*QUICK, "--bind", f"127.0.0.1:{port}", bind=False)
+        talk.connect(f"two.example:{port}", timeout_ms=4000).done("ping")
+    talk.close()
 
 
 @pytest.fixture

@@ -1,16 +1,18 @@
 """prserv export, import and diff: rows that move between servers and files."""
 
 import csv
+import glob
 import json
 import os
 import re
+import signal
 import socket
 import sqlite3
 import subprocess
 import threading
 
 import pytest
-from harness import PRSERV, SANITIZER, clean_environment
+from harness import PRSERV, SANITIZER, clean_environment, poll
 from test_prserv import prserv
 
 PLAIN = [
@@ -404,8 +406,9 @@ def test_files_that_are_not_there(server, tmp_path):
 class Broken:
     """A server that begins an answer to export and breaks the connection."""
 
-    def __init__(self, begins):
+    def __init__(self, begins, hold=None):
         self.begins = begins
+        self.hold = hold  # breaks when this is set, or at once
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
         self.thread = threading.Thread(target=self.run)
@@ -418,6 +421,8 @@ class Broken:
                 pass
             lines.readline()
             connection.sendall(self.begins)
+            if self.hold:
+                assert self.hold.wait(60)
 
     def __enter__(self):
         return self
@@ -443,6 +448,29 @@ def test_a_broken_connection_leaves_the_older_file_alone(tmp_path, ending):
     assert broken.address in done.stderr
     assert path.read_text() == "older"
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_export_that_is_stopped_leaves_nothing_behind(tmp_path, how):
+    path = tmp_path / "rows.csv"
+    path.write_text("older")
+    over = threading.Event()
+    with Broken(BEGINS, over) as broken:
+        process = subprocess.Popen(
+            [str(PRSERV), "--server", broken.address, "export", str(path)],
+            env=clean_environment(),
+        )
+        poll(lambda: writes_beside(process.pid, tmp_path), "the writing")
+        process.send_signal(how)
+        assert process.wait(60) == -how
+        over.set()
+    assert path.read_text() == "older"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def writes_beside(pid, folder):
+    files = (os.readlink(each) for each in glob.glob(f"/proc/{pid}/fd/*"))
+    return any(file.startswith(str(folder)) for file in files)
 
 
 def test_a_broken_connection_ends_an_import():

@@ -14,6 +14,7 @@
 #include "cli/rows.h"
 #include "cli/shelf.h"
 #include "revision/revision.h"
+#include "wire/codec.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -111,9 +112,13 @@ static int leave_out(
     struct conf_writer *conf, const struct prserv_row *row, const char *why, struct error *error)
 {
     struct buffer text = BUFFER_EMPTY;
-    int result = row_write_json(&text, row) ? 0 : error_set_memory(error);
+    int result = 0;
 
-    if (result == 0)
+    codec_write_export_row(&text, true, row_text(row->version), row_text(row->pkgarch),
+        row_text(row->checksum), row_text(row->value));
+    if (buffer_failed(&text))
+        result = error_set_memory(error);
+    else
         conf->writer.left_out(conf->writer.context, buffer_text(&text), why);
     buffer_free(&text);
     return result;

@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/rows.h"
 #include "cli/side.h"
+#include "wire/codec.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,30 +26,36 @@ struct showing {
 /* ---- showing ---- */
 
 /* As it is, or as a JSON string if that could be misread. */
-static bool show_text(struct buffer *out, struct text text)
+static void show_text(struct buffer *out, struct text text)
 {
     bool plain = text.length > 0;
 
     for (size_t i = 0; i < text.length && plain; i++)
         plain = text.bytes[i] > ' ' && text.bytes[i] < 0x7f && !strchr("\"\\,", text.bytes[i]);
-    if (!plain)
-        return row_write_string(out, text);
-    buffer_append_text(out, text);
-    return !buffer_failed(out);
+    if (plain)
+        buffer_append_text(out, text);
+    else
+        codec_write_string(out, text);
 }
 
-static bool make_key(const struct cli *cli, struct buffer *key, const struct prserv_row *row)
+static void write_text(const struct cli *cli, struct buffer *out, struct text text)
+{
+    if (cli->json)
+        codec_write_string(out, text);
+    else
+        show_text(out, text);
+}
+
+static void make_key(const struct cli *cli, struct buffer *key, const struct prserv_row *row)
 {
     const struct text fields[] = {
         row_text(row->version), row_text(row->pkgarch), row_text(row->checksum)};
     static const char *const names[] = {"\"version\":", ",\"pkgarch\":", ",\"checksum\":"};
-    bool done = true;
 
-    for (int i = 0; i < 3 && done; i++) {
+    for (int i = 0; i < 3; i++) {
         buffer_append_string(key, cli->json ? names[i] : (i > 0 ? " " : ""));
-        done = cli->json ? row_write_string(key, fields[i]) : show_text(key, fields[i]);
+        write_text(cli, key, fields[i]);
     }
-    return done && !buffer_failed(key);
 }
 
 static void print(struct buffer *buffer)
@@ -89,8 +96,8 @@ static void show_row(void *context, const struct prserv_row *row, int sides)
     struct showing *showing = context;
     struct buffer *values = &showing->values[sides == FIRST ? 0 : 1];
     struct buffer key = BUFFER_EMPTY;
-    bool done = make_key(showing->cli, &key, row);
 
+    make_key(showing->cli, &key, row);
     if (!text_equal(buffer_text(&key), buffer_text(&showing->key)))
         end_checksum(showing);
     buffer_free(&showing->key);
@@ -99,11 +106,9 @@ static void show_row(void *context, const struct prserv_row *row, int sides)
         buffer_append_string(values, ",");
     if (!row->value.bytes)
         buffer_append_string(values, "null");
-    else if (showing->cli->json)
-        done = done && row_write_string(values, row_text(row->value));
     else
-        done = done && show_text(values, row_text(row->value));
-    showing->failed = showing->failed || !done;
+        write_text(showing->cli, values, row_text(row->value));
+    showing->failed = showing->failed || buffer_failed(&showing->key) || buffer_failed(values);
 }
 
 static int show(const struct cli *cli, struct shelf *shelf)

@@ -3,8 +3,8 @@
  * that line numbers say something. */
 #include "cli/rows.h"
 #include "client/splitter.h"
+#include "wire/codec.h"
 
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -18,7 +18,6 @@ struct json_reader {
     bool found;
     struct buffer text; /* of the row that was found */
     json_t *row;        /* owns the texts of the row that was handed out */
-    char number[32];
 };
 
 struct json_writer {
@@ -119,12 +118,10 @@ static int read_value(struct json_reader *json, struct prserv_text *text, struct
         *text = (struct prserv_text){.bytes = NULL};
         return ROW_READ;
     }
-    if (!json_is_integer(value))
-        return read_text(json->row, "value", text, error);
-    (void)snprintf(
-        json->number, sizeof json->number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    *text = prserv_text(json->number);
-    return ROW_READ;
+    if (json_is_integer(value))
+        (void)json_object_set_new(
+            json->row, "value", json_sprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value)));
+    return read_text(json->row, "value", text, error);
 }
 
 static int read_row(struct json_reader *json, struct prserv_row *row, struct error *error)
@@ -202,7 +199,9 @@ static int json_row(struct row_writer *writer, const struct prserv_row *row, str
     buffer_reset(&json->text, KEEP_BYTES);
     buffer_append_string(&json->text, json->first ? "\n" : ",\n");
     json->first = false;
-    if (!row_write_json(&json->text, row))
+    codec_write_export_row(&json->text, true, row_text(row->version), row_text(row->pkgarch),
+        row_text(row->checksum), row_text(row->value));
+    if (buffer_failed(&json->text))
         return error_set_memory(error);
     (void)fwrite(json->text.bytes, 1, json->text.length, writer->file);
     return 0;

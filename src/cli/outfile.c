@@ -2,9 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,18 @@ static mode_t usual_mode(void)
     return 0666 & ~mask;
 }
 
+/* A file without a name goes when the program does, whatever ends it. Returns -1 where the
+ * file system has none. */
+static int open_nameless(const struct outfile *out)
+{
+    const char *slash = strrchr(out->path, '/');
+    char *folder = slash ? strndup(out->path, (size_t)(slash - out->path) + 1) : strdup(".");
+    int descriptor = folder ? open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600) : -1;
+
+    free(folder);
+    return descriptor;
+}
+
 static int open_temporary(struct outfile *out, mode_t mode, struct error *error)
 {
     int descriptor;
@@ -31,7 +44,10 @@ static int open_temporary(struct outfile *out, mode_t mode, struct error *error)
         out->temporary = NULL;
         return error_set_memory(error);
     }
-    descriptor = mkostemp(out->temporary, O_CLOEXEC);
+    descriptor = open_nameless(out);
+    out->nameless = descriptor >= 0;
+    if (!out->nameless)
+        descriptor = mkostemp(out->temporary, O_CLOEXEC);
     if (descriptor < 0) {
         free(out->temporary);
         out->temporary = NULL;
@@ -70,12 +86,35 @@ int outfile_open(struct outfile *out, const char *name, struct error *error)
     return result;
 }
 
+/* Gives a file without a name the temporary one: rename replaces a file, linking does not. */
+static bool name_temporary(struct outfile *out)
+{
+    const size_t marks = strlen("XXXXXX");
+    char *end = out->temporary + strlen(out->temporary) - marks;
+    char from[40];
+    int result;
+
+    (void)snprintf(from, sizeof from, "/proc/self/fd/%d", fileno(out->file));
+    do {
+        uint32_t random;
+
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
+            return false;
+        (void)snprintf(end, marks + 1, "%06" PRIx32, random & 0xffffff);
+        result = linkat(AT_FDCWD, from, AT_FDCWD, out->temporary, AT_SYMLINK_FOLLOW);
+    } while (result != 0 && errno == EEXIST);
+    out->nameless = result != 0;
+    return result == 0;
+}
+
 int outfile_commit(struct outfile *out, struct error *error)
 {
     bool regular = out->temporary;
     FILE *file = out->file;
     bool good = fflush(file) == 0 && !ferror(file) && (!regular || fsync(fileno(file)) == 0);
 
+    if (good && out->nameless)
+        good = name_temporary(out);
     if (good && file != stdout) {
         good = fclose(file) == 0;
         out->file = NULL;
@@ -98,7 +137,7 @@ void outfile_discard(struct outfile *out)
 {
     if (out->file && out->file != stdout)
         (void)fclose(out->file);
-    if (out->temporary)
+    if (out->temporary && !out->nameless)
         (void)unlink(out->temporary);
     free(out->temporary);
     free(out->path);

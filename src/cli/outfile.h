@@ -1,17 +1,19 @@
-/* A file that is there in full or not at all: it is written under another name beside its
- * own, and renamed at the end. What is no regular file (/dev/null, a pipe) is written
- * directly. */
+/* A file that is there in full or not at all: it is written without a name (where the file
+ * system can't, under another one beside its own), and renamed at the end. What is no regular file
+ * (/dev/null, a pipe) is written directly. */
 #ifndef PRSERV_OUTFILE_H
 #define PRSERV_OUTFILE_H
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 struct outfile {
     FILE *file;      /* to write to */
     char *path;      /* owned; NULL: standard output */
     char *temporary; /* owned; NULL: written directly */
+    bool nameless;   /* the temporary name is not there yet */
 };
 
 /* name NULL or "-" is standard output. outfile_commit or outfile_discard has to follow.

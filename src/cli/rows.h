@@ -81,11 +81,4 @@ static inline struct prserv_text row_field(struct text text)
     return (struct prserv_text){.bytes = text.bytes, .length = text.length};
 }
 
-/* The JSON object {"version", "pkgarch", "checksum", "value"}; false: out of memory. What is
- * not UTF-8 is shown as far as it is ASCII. */
-bool row_write_json(struct buffer *out, const struct prserv_row *row);
-
-/* A JSON string, likewise. */
-bool row_write_string(struct buffer *out, struct text text);
-
 #endif

@@ -21,7 +21,7 @@ int answer_read_revision(
     struct text answer, bool needed, char **revision, struct prserv_error *error)
 {
     struct error reason;
-    int result = codec_read_value(answer, revision, &reason);
+    int result = codec_read_value(answer, CODEC_INTEGERS_TAKEN, revision, &reason);
 
     if (result != 0)
         return answer_fail(error, result, &reason);

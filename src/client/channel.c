@@ -146,27 +146,14 @@ static int lost(struct prserv_error *error, const struct error *reason)
     return fail(error, PRSERV_ERROR_PROTOCOL, "the answer can't be read: %s", reason->text);
 }
 
-int channel_message(struct channel *channel, struct text *message, struct prserv_error *error)
+int channel_receive(
+    struct channel *channel, struct text *received, bool *last, struct prserv_error *error)
 {
     for (;;) {
         struct error reason;
-        enum framer_result framed = framer_next_message(&channel->framer, message, &reason);
-        int result;
-
-        if (framed == FRAMER_READY)
-            return 0;
-        result = framed == FRAMER_LOST ? lost(error, &reason) : receive_more(channel, error);
-        if (result != 0)
-            return result;
-    }
-}
-
-int channel_piece(
-    struct channel *channel, struct text *piece, bool *last, struct prserv_error *error)
-{
-    for (;;) {
-        struct error reason;
-        enum framer_result framed = framer_next_piece(&channel->framer, piece, last, &reason);
+        enum framer_result framed =
+            last ? framer_next_piece(&channel->framer, received, last, &reason)
+                 : framer_next_message(&channel->framer, received, &reason);
         int result;
 
         if (framed == FRAMER_READY)
@@ -226,12 +213,16 @@ static int connect_unix(
     return 0;
 }
 
+/* Each address of a name has its share of the time that is left: one that is silent leaves
+ * the next ones theirs. */
 static int connect_tcp(
     struct channel *channel, const struct address *server, struct prserv_error *error)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *addresses = NULL;
     const int at_once = 1;
+    const uint64_t deadline_ms = channel->deadline_ms;
+    unsigned n_left = 0;
     char port[8];
     int result;
 
@@ -239,10 +230,17 @@ static int connect_tcp(
     result = getaddrinfo(server->host, port, &hints, &addresses);
     if (result != 0)
         return broken(error, gai_strerror(result));
+    for (const struct addrinfo *each = addresses; each; each = each->ai_next)
+        n_left++;
     result = PRSERV_ERROR_CONNECTION;
-    for (const struct addrinfo *each = addresses; each && result == PRSERV_ERROR_CONNECTION;
-         each = each->ai_next)
+    for (const struct addrinfo *each = addresses; each && result != 0; each = each->ai_next) {
+        uint64_t now_ms = clock_ms();
+
+        channel->deadline_ms =
+            now_ms < deadline_ms ? now_ms + (deadline_ms - now_ms) / n_left-- : deadline_ms;
         result = connect_socket(channel, each->ai_addr, each->ai_addrlen, error);
+    }
+    channel->deadline_ms = deadline_ms;
     freeaddrinfo(addresses);
     if (result == 0)
         (void)setsockopt(channel->descriptor, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);

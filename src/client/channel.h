@@ -39,13 +39,10 @@ bool channel_is_quiet(const struct channel *channel);
 PRSERV_CHECK int channel_send(
     struct channel *channel, struct text text, struct prserv_error *error);
 
-/* The next message, borrowed until the next call. */
-PRSERV_CHECK int channel_message(
-    struct channel *channel, struct text *message, struct prserv_error *error);
-
-/* The next piece of a message, likewise; *last: the message ends with it. */
-PRSERV_CHECK int channel_piece(
-    struct channel *channel, struct text *piece, bool *last, struct prserv_error *error);
+/* The next message, or, if last is given, the next piece of one (*last: the message ends
+ * with it); borrowed until the next call. */
+PRSERV_CHECK int channel_receive(
+    struct channel *channel, struct text *received, bool *last, struct prserv_error *error);
 
 /* Ends the connection, if there is one; it may be opened again, with the same deadline. */
 void channel_close(struct channel *channel);

@@ -99,8 +99,12 @@ int handle_end(
 void handle_blame(const struct prserv *server, enum request_kind kind, struct prserv_error *error)
 {
     const struct prserv_error reason = *error;
+    const char *name = request_name(kind);
+    const char *text = reason.text;
 
-    (void)fail(error, reason.code, "%s: %s: %s", server->name, request_name(kind), reason.text);
+    if (strncmp(text, name, strlen(name)) == 0 && strncmp(text + strlen(name), ": ", 2) == 0)
+        text += strlen(name) + 2; /* the server names it too */
+    (void)fail(error, reason.code, "%s: %s: %s", server->name, name, text);
 }
 
 /* ---- asking ---- */
@@ -128,13 +132,6 @@ int handle_write(struct buffer *lines, const struct request *request, struct prs
     return buffer_failed(lines) ? fail(error, PRSERV_ERROR_MEMORY, "out of memory") : 0;
 }
 
-static int receive(
-    struct prserv *server, struct text *answer, bool *last, struct prserv_error *error)
-{
-    return last ? channel_piece(&server->channel, answer, last, error)
-                : channel_message(&server->channel, answer, error);
-}
-
 static int exchange(struct prserv *server, struct text lines, struct text *answer, bool *last,
     struct prserv_error *error)
 {
@@ -144,7 +141,7 @@ static int exchange(struct prserv *server, struct text lines, struct text *answe
         result = channel_open(&server->channel, &server->address, error);
     if (result == 0)
         result = channel_send(&server->channel, lines, error);
-    return result == 0 ? receive(server, answer, last, error) : result;
+    return result == 0 ? channel_receive(&server->channel, answer, last, error) : result;
 }
 
 int handle_start(struct prserv *server, struct text lines, struct text *answer, bool *last,
@@ -166,7 +163,7 @@ int handle_start(struct prserv *server, struct text lines, struct text *answer, 
 int handle_next(struct prserv *server, struct text *answer, bool *last, struct prserv_error *error)
 {
     channel_hurry(&server->channel, server->timeout_ms);
-    return receive(server, answer, last, error);
+    return channel_receive(&server->channel, answer, last, error);
 }
 
 int handle_ask(struct prserv *server, const struct request *request, struct text *answer,

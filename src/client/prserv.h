@@ -86,8 +86,9 @@ struct prserv;
 /* ---- connecting ---- */
 
 /* Connects to "host:port", "[v6]:port" or "unix:///path". timeout_ms is the longest that
- * connecting, and later each answer, may take; looking up a name is not counted. *server is
- * the caller's: prserv_close; NULL on error. */
+ * connecting, and later each answer, may take; looking up a name is not counted, and its
+ * addresses, tried one after the other, share the time. *server is the caller's:
+ * prserv_close; NULL on error. */
 PRSERV_API PRSERV_CHECK int prserv_connect(
     struct prserv **server, const char *address, unsigned timeout_ms, struct prserv_error *error);
 

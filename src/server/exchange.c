@@ -192,7 +192,7 @@ enum exchange_result exchanges_answer(struct exchanges *exchanges, struct text m
         (void)error_set(error, ERROR_FRAMING, "it answered what was not asked");
         return EXCHANGE_LOST;
     }
-    result = codec_read_value(message, &revision, error);
+    result = codec_read_value(message, CODEC_INTEGERS_REFUSED, &revision, error);
     if (result == ERROR_FRAMING) {
         end_sent(exchanges, exchange, done);
         return EXCHANGE_LOST;

@@ -69,9 +69,16 @@ void codec_write_request(struct buffer *out, const struct request *request);
  * server's own words, and for a value that is no revision, or ERROR_FRAMING for what is
  * no answer at all. */
 
+/* Servers before BitBake 2.10 answer revisions as JSON integers. */
+enum codec_integers {
+    CODEC_INTEGERS_REFUSED,
+    CODEC_INTEGERS_TAKEN,
+};
+
 /* An answer whose value is a revision or null: *revision is the caller's (free), NULL
  * for null. */
-ERROR_MUST_CHECK int codec_read_value(struct text message, char **revision, struct error *error);
+ERROR_MUST_CHECK int codec_read_value(
+    struct text message, enum codec_integers integers, char **revision, struct error *error);
 
 /* {"value": true|false}, {"alive": …}, {"readonly": …}: the member's bool. */
 ERROR_MUST_CHECK int codec_read_flag(
@@ -84,8 +91,8 @@ ERROR_MUST_CHECK int codec_check_answer(
 /* The reason in the value of an invoke-error: always ERROR_INPUT. */
 int codec_read_refusal(struct text value, struct error *error);
 
-/* A row of an export. Its texts are borrowed until codec_release_row; value.bytes is
- * NULL for a row without value. */
+/* A row of an export, whose value may be an integer. Its texts are borrowed until
+ * codec_release_row; value.bytes is NULL for a row without value. */
 struct codec_row {
     struct text version;
     struct text pkgarch;

@@ -86,13 +86,29 @@ static int read_member(struct text message, const char *name, json_t **root, con
                                   : no_answer(message, error);
 }
 
-int codec_read_value(struct text message, char **revision, struct error *error)
+/* Makes an integer, which is how servers before BitBake 2.10 answer, a string. Returns the
+ * member, or NULL if there is none. */
+static const json_t *take_value(json_t *object)
+{
+    const json_t *value = json_object_get(object, "value");
+
+    if (!json_is_integer(value))
+        return value;
+    (void)json_object_set_new(
+        object, "value", json_sprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value)));
+    return json_object_get(object, "value");
+}
+
+int codec_read_value(
+    struct text message, enum codec_integers integers, char **revision, struct error *error)
 {
     json_t *root;
     const json_t *member;
     int result = read_member(message, "value", &root, &member, error);
 
     *revision = NULL;
+    if (result == 0 && integers == CODEC_INTEGERS_TAKEN)
+        member = take_value(root);
     if (result == 0 && json_is_string(member) &&
         revision_is_valid(json_string_value(member), json_string_length(member))) {
         *revision = strdup(json_string_value(member));
@@ -144,7 +160,7 @@ static bool take_field(const json_t *row, const char *name, struct text *text)
 int codec_read_row(struct text json, struct codec_row *row, struct error *error)
 {
     json_t *root = json_loadb(json.bytes, json.length, READ_FLAGS, NULL);
-    const json_t *value = json_object_get(root, "value");
+    const json_t *value = take_value(root);
     bool complete = take_field(root, "version", &row->version) &&
                     take_field(root, "pkgarch", &row->pkgarch) &&
                     take_field(root, "checksum", &row->checksum) &&

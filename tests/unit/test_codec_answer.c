@@ -256,7 +256,9 @@ static void a_revision_or_null_is_read(void **state)
         char *revision = (char *)"untouched";
         struct error error;
 
-        assert_int_equal(codec_read_value(text_of(cases[i].message), &revision, &error), 0);
+        assert_int_equal(
+            codec_read_value(text_of(cases[i].message), CODEC_INTEGERS_REFUSED, &revision, &error),
+            0);
         if (cases[i].revision)
             assert_string_equal(revision, cases[i].revision);
         else
@@ -270,10 +272,25 @@ static void check_no_value(struct text message, int code, const char *words)
     char *revision = (char *)"untouched";
     struct error error = {""};
 
-    if (codec_read_value(message, &revision, &error) != code)
+    if (codec_read_value(message, CODEC_INTEGERS_REFUSED, &revision, &error) != code)
         fail_msg("%.*s: %s", (int)message.length, message.bytes, error.text);
     assert_null(revision);
     assert_says(&error, words);
+}
+
+static void an_integer_is_read_where_it_is_taken(void **state)
+{
+    char *revision;
+    struct error error;
+
+    (void)state;
+    assert_int_equal(
+        codec_read_value(text_of("{\"value\": 12}"), CODEC_INTEGERS_TAKEN, &revision, &error), 0);
+    assert_string_equal(revision, "12");
+    free(revision);
+    assert_int_equal(
+        codec_read_value(text_of("{\"value\": -1}"), CODEC_INTEGERS_TAKEN, &revision, &error),
+        ERROR_INPUT);
 }
 
 static void a_refusal_is_read_in_the_servers_own_words(void **state)
@@ -354,7 +371,8 @@ static void an_error_that_is_written_is_read_back(void **state)
     struct error error;
 
     codec_write_error(*state, "what's \"wrong\" \\ here: gr\xc3\xbc\xc3\x9f");
-    assert_int_equal(codec_read_value(buffer_text(*state), &revision, &error), ERROR_INPUT);
+    assert_int_equal(codec_read_value(buffer_text(*state), CODEC_INTEGERS_TAKEN, &revision, &error),
+        ERROR_INPUT);
     assert_string_equal(error.text, "what's \"wrong\" \\ here: gr\xc3\xbc\xc3\x9f");
 }
 
@@ -378,6 +396,7 @@ int main(void)
         TEST(an_export_with_column_info_describes_the_table),
         TEST(a_request_is_written_as_it_is_read),
         TEST(a_revision_or_null_is_read),
+        TEST(an_integer_is_read_where_it_is_taken),
         TEST(a_refusal_is_read_in_the_servers_own_words),
         TEST(a_value_that_is_no_revision_is_an_error),
         TEST(what_is_no_answer_is_an_error_of_the_framing),
