@@ -1,6 +1,14 @@
-/* Each thread has a queue of its own; all of them, and the list of what is finished,
+/*              loop                          thread
+ *
+ *   submit → fresh ──turn──→ done
+ *              │   idle thread's work, at once
+ *              └──→ queue ──take──→ worked on → finished ──deliver──→ done
+ *
+ * Each thread has a queue of its own; all of them, and the list of what is finished,
  * are guarded by one mutex, which is held only to move lists. A thread that finds its
- * queue empty sleeps on its condition. */
+ * queue empty sleeps on its condition. While it does, the loop uses what is the
+ * thread's, writer or looker, for what can be done at once: that saves two changes of
+ * thread. Only the loop wakes the threads, so none of them wakes meanwhile. */
 #include "exec/executor.h"
 
 #include "base/clock.h"
@@ -20,8 +28,12 @@ struct worker {
     struct executor *executor;
     pthread_t thread;
     bool started;
+    struct job_list fresh; /* the loop's: submitted in this turn */
     pthread_cond_t arrived;
+    /* guarded by the executor's mutex */
     struct job_list queue;
+    bool woken; /* there is something to do besides the queue */
+    bool idle;  /* it sleeps, and the loop may use what is its */
 };
 
 struct executor {
@@ -41,17 +53,22 @@ struct executor {
 
 /* ---- the threads ---- */
 
-/* Waits for jobs and takes them all. False: there are none, and the executor stops. */
+/* Waits until there is something to do, and takes all jobs. False: there is nothing, and
+ * the executor stops. */
 static bool take(struct worker *worker, struct job_list *jobs)
 {
     struct executor *executor = worker->executor;
     bool taken;
 
     (void)pthread_mutex_lock(&executor->mutex);
-    while (STAILQ_EMPTY(&worker->queue) && !executor->stopping)
+    while (STAILQ_EMPTY(&worker->queue) && !worker->woken && !executor->stopping) {
+        worker->idle = true;
         (void)pthread_cond_wait(&worker->arrived, &executor->mutex);
+    }
+    worker->idle = false;
     STAILQ_CONCAT(jobs, &worker->queue);
-    taken = !STAILQ_EMPTY(jobs);
+    taken = worker->woken || !STAILQ_EMPTY(jobs);
+    worker->woken = false;
     (void)pthread_mutex_unlock(&executor->mutex);
     return taken;
 }
@@ -104,13 +121,14 @@ static void *write_jobs(void *argument)
     struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
 
     while (take(worker, &jobs)) {
-        while (writer_work(executor->writer, &jobs, &finished)) {
+        do {
+            writer_look(executor->writer, &jobs, &finished, STORE_WAITS);
+            writer_store(executor->writer, &finished);
             if (atomic_load(&executor->hurry))
                 writer_give_up(executor->writer, &finished);
             hand_back(executor, &finished);
             take_more(worker, &jobs);
-        }
-        hand_back(executor, &finished);
+        } while (!STAILQ_EMPTY(&jobs) || writer_has_waiting(executor->writer));
     }
     return NULL;
 }
@@ -123,7 +141,7 @@ static void *look_jobs(void *argument)
 
     while (take(worker, &jobs)) {
         while (!STAILQ_EMPTY(&jobs)) {
-            looker_work(worker->executor->looker, &jobs, &finished);
+            looker_work(worker->executor->looker, &jobs, &finished, STORE_WAITS);
             if (has_no_time(worker->executor))
                 refuse(&jobs, &finished);
             hand_back(worker->executor, &finished);
@@ -140,7 +158,7 @@ static int count_rows(const struct executor *executor, struct job *job)
 
     if (result != 0)
         return result;
-    result = store_begin_read(store, &job->error);
+    result = store_begin_read(store, STORE_WAITS, &job->error);
     if (result == 0)
         result = store_count(store, &job->rows, &job->error);
     store_close(store);
@@ -177,28 +195,75 @@ static void *scan_jobs(void *argument)
 
 void executor_submit(struct executor *executor, struct job *job)
 {
-    struct worker *worker = &executor->workers[job->kind];
-
     job->submitted_ms = clock_ms();
-    (void)pthread_mutex_lock(&executor->mutex);
-    if (STAILQ_EMPTY(&worker->queue))
-        (void)pthread_cond_signal(&worker->arrived);
-    STAILQ_INSERT_TAIL(&worker->queue, job, link);
-    (void)pthread_mutex_unlock(&executor->mutex);
+    STAILQ_INSERT_TAIL(&executor->workers[job->kind].fresh, job, link);
+}
+
+static void call_done(struct job_list *finished)
+{
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(finished))) {
+        STAILQ_REMOVE_HEAD(finished, link);
+        job->done(job, job->context);
+    }
 }
 
 void executor_deliver(struct executor *executor)
 {
     struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
-    struct job *job;
 
     (void)pthread_mutex_lock(&executor->mutex);
     STAILQ_CONCAT(&finished, &executor->finished);
     (void)pthread_mutex_unlock(&executor->mutex);
-    while ((job = STAILQ_FIRST(&finished))) {
-        STAILQ_REMOVE_HEAD(&finished, link);
-        job->done(job, job->context);
+    call_done(&finished);
+}
+
+static bool is_idle(struct worker *worker)
+{
+    bool idle;
+
+    (void)pthread_mutex_lock(&worker->executor->mutex);
+    idle = worker->idle && STAILQ_EMPTY(&worker->queue) && !worker->woken;
+    (void)pthread_mutex_unlock(&worker->executor->mutex);
+    return idle;
+}
+
+/* Gives the thread what is left of its fresh jobs; wakes it for those, or if it must. */
+static void hand_over(struct worker *worker, bool must_wake)
+{
+    struct executor *executor = worker->executor;
+
+    if (STAILQ_EMPTY(&worker->fresh) && !must_wake)
+        return;
+    (void)pthread_mutex_lock(&executor->mutex);
+    worker->woken = worker->woken || must_wake;
+    STAILQ_CONCAT(&worker->queue, &worker->fresh);
+    if (worker->idle)
+        (void)pthread_cond_signal(&worker->arrived);
+    (void)pthread_mutex_unlock(&executor->mutex);
+}
+
+bool executor_turn(struct executor *executor)
+{
+    struct worker *look = &executor->workers[JOB_LOOK];
+    struct worker *decide = &executor->workers[JOB_DECIDE];
+    struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
+    bool stores = false;
+    bool more;
+
+    if (!STAILQ_EMPTY(&look->fresh) && is_idle(look))
+        looker_work(executor->looker, &look->fresh, &finished, STORE_AT_ONCE);
+    if (!STAILQ_EMPTY(&decide->fresh) && is_idle(decide)) {
+        writer_look(executor->writer, &decide->fresh, &finished, STORE_AT_ONCE);
+        stores = writer_has_waiting(executor->writer);
     }
+    hand_over(look, false);
+    hand_over(decide, stores);
+    hand_over(&executor->workers[JOB_SCAN], false);
+    more = !STAILQ_EMPTY(&finished);
+    call_done(&finished);
+    return more;
 }
 
 void executor_end_export(struct job *job)
@@ -239,7 +304,7 @@ static int open_stores(struct executor *executor, struct error *error)
     result = store_open(&store, &executor->store_options, STORE_READER, error);
     if (result != 0)
         return result;
-    result = store_begin_read(store, error); /* can it be read at all? */
+    result = store_begin_read(store, STORE_WAITS, error); /* can it be read at all? */
     if (result != 0) {
         store_close(store);
         return result;
@@ -295,6 +360,7 @@ int executor_create(
     for (int kind = 0; kind <= JOB_SCAN; kind++) {
         executor->workers[kind].executor = executor;
         (void)pthread_cond_init(&executor->workers[kind].arrived, NULL);
+        STAILQ_INIT(&executor->workers[kind].fresh);
         STAILQ_INIT(&executor->workers[kind].queue);
     }
     executor->odd_rows = odd_rows_create(options->log);
@@ -311,6 +377,8 @@ int executor_create(
 
 static void stop_threads(struct executor *executor)
 {
+    for (int kind = 0; kind <= JOB_SCAN; kind++)
+        hand_over(&executor->workers[kind], false);
     (void)pthread_mutex_lock(&executor->mutex);
     executor->stopping = true;
     for (int kind = 0; kind <= JOB_SCAN; kind++)

@@ -2,7 +2,9 @@
  *
  * A writer thread commits what has queued up since its last commit together; a
  * look-up thread answers from snapshots, which no writer blocks; an export thread
- * makes pieces of exports in turn. All functions are called on the loop's thread. */
+ * makes pieces of exports in turn. What needs no commit and little time is done on the
+ * loop's thread instead, while the thread whose work it is has none. All functions are
+ * called on the loop's thread. */
 #ifndef PRSERVD_EXECUTOR_H
 #define PRSERVD_EXECUTOR_H
 
@@ -32,10 +34,14 @@ struct executor_options {
 ERROR_MUST_CHECK int executor_create(
     struct executor **executor, const struct executor_options *options, struct error *error);
 
-/* Hands a job over. It comes back through executor_deliver, in any case. */
+/* Hands a job over; executor_turn has to follow. done is not called before that. */
 void executor_submit(struct executor *executor, struct job *job);
 
-/* Calls done of each finished job. */
+/* Starts what was submitted, all of it from one state of the database, and calls done of
+ * what that finished. Returns true if there may be more to start. */
+bool executor_turn(struct executor *executor);
+
+/* Calls done of each job that the threads have finished. */
 void executor_deliver(struct executor *executor);
 
 /* Gives back what a job keeps of an export that won't go on. Not while submitted. */

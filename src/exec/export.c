@@ -84,7 +84,7 @@ static int open_scan(
     if (request->history)
         filter.checksum = request->checksum;
     if (result == 0)
-        result = store_begin_read(export->store, error);
+        result = store_begin_read(export->store, STORE_WAITS, error);
     return result == 0 ? store_scan_begin(export->store, &filter, error) : result;
 }
 

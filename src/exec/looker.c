@@ -123,35 +123,58 @@ static int look(struct looker *looker, struct job *job)
     }
 }
 
-static void answer(struct looker *looker, struct job *job, int failure, const struct error *error)
+/* False: it could not be answered at once. */
+static bool answer(struct looker *looker, struct job *job, enum store_patience patience)
 {
-    job->result = failure;
-    if (failure != 0) {
-        job->error = *error;
-    } else {
-        int result = look(looker, job);
+    int result = look(looker, job);
 
-        job->result = result ? result : job->result;
+    if (result == ERROR_LOCKED && patience == STORE_AT_ONCE) {
+        decide_again(job);
+        return false;
+    }
+    job->result = result ? result : job->result;
+    return true;
+}
+
+static void answer_all(struct looker *looker, struct job_list *arrived, struct job_list *finished,
+    enum store_patience patience)
+{
+    uint64_t until_ms = clock_ms() + SLICE_MS;
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(arrived)) && answer(looker, job, patience)) {
+        STAILQ_REMOVE_HEAD(arrived, link);
+        STAILQ_INSERT_TAIL(finished, job, link);
+        if (clock_ms() >= until_ms)
+            return;
     }
 }
 
-void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished)
+static void fail_all(
+    struct job_list *arrived, struct job_list *finished, int failure, const struct error *error)
 {
-    uint64_t until_ms = clock_ms() + SLICE_MS;
-    struct error error;
     struct job *job;
-    int result = store_begin_read(looker->store, &error);
+
+    STAILQ_FOREACH (job, arrived, link) {
+        job->result = failure;
+        job->error = *error;
+    }
+    STAILQ_CONCAT(finished, arrived);
+}
+
+void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished,
+    enum store_patience patience)
+{
+    struct error error;
+    int result = store_begin_read(looker->store, patience, &error);
 
     if (result == 0)
         result = memory_refresh(looker->memory, &error);
-    if (result != 0)
+    if (result == 0) {
+        answer_all(looker, arrived, finished, patience);
+    } else if (patience == STORE_WAITS) {
         log_write(looker->log, LOG_ERROR, "%s", error.text);
-    while ((job = STAILQ_FIRST(arrived))) {
-        STAILQ_REMOVE_HEAD(arrived, link);
-        answer(looker, job, result, &error);
-        STAILQ_INSERT_TAIL(finished, job, link);
-        if (clock_ms() >= until_ms)
-            break;
+        fail_all(arrived, finished, result, &error);
     }
     store_rollback(looker->store);
     memory_trim(looker->memory);

@@ -1,6 +1,6 @@
 /* Answers from a snapshot: look-ups, and get-pr where nothing may be stored.
  *
- * Used by the executor's look-up thread only. */
+ * Used by one thread at a time. */
 #ifndef PRSERVD_LOOKER_H
 #define PRSERVD_LOOKER_H
 
@@ -19,7 +19,8 @@ ERROR_MUST_CHECK int looker_create(struct looker **looker, struct store *store,
 void looker_free(struct looker *looker);
 
 /* Answers jobs of arrived, from one snapshot, and moves them to finished; leaves the rest
- * when it has taken long. */
-void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished);
+ * when it has taken long, with STORE_AT_ONCE also what can't be answered at once. */
+void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished,
+    enum store_patience patience);
 
 #endif

@@ -167,43 +167,61 @@ static void look_for_greatest(
     finish(finished, job);
 }
 
-static void look(struct writer *writer, struct job *job, struct job_list *finished)
+/* False: it could not be decided at once. */
+static bool look(
+    struct writer *writer, struct job *job, struct job_list *finished, enum store_patience patience)
 {
     bool looks_only = job->request->kind == REQUEST_MAX_PACKAGE_PR;
     struct package *package;
 
     if (!looks_only && find_busy(writer, job)) {
         wait_for_lock(writer, job, finished);
-        return;
+        return true;
     }
     job->result = memory_recall(
         writer->memory, job->request->version, job->request->pkgarch, &package, &job->error);
+    if (job->result == ERROR_LOCKED && patience == STORE_AT_ONCE)
+        return false;
     if (job->result == 0 && looks_only)
         look_for_greatest(job, package, finished);
     else if (job->result == 0 && decide(job, package, writer->log))
         wait_for_lock(writer, job, finished);
     else
         finish(finished, job);
+    return true;
 }
 
-static void look_pass(struct writer *writer, struct job_list *arrived, struct job_list *finished)
+static void look_at_all(struct writer *writer, struct job_list *arrived, struct job_list *finished,
+    enum store_patience patience)
 {
-    struct error error;
     struct job *job;
-    int result = store_begin_read(writer->store, &error);
 
-    if (result == 0)
-        result = memory_refresh(writer->memory, &error);
-    if (result != 0) {
-        store_rollback(writer->store);
-        fail_all(arrived, finished, result, &error);
-        return;
-    }
     while ((job = STAILQ_FIRST(arrived))) {
         STAILQ_REMOVE_HEAD(arrived, link);
-        look(writer, job, finished);
+        if (!look(writer, job, finished, patience)) {
+            STAILQ_INSERT_HEAD(arrived, job, link); /* those behind it keep their order */
+            return;
+        }
     }
+}
+
+void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
+    enum store_patience patience)
+{
+    struct error error;
+    int result;
+
+    if (STAILQ_EMPTY(arrived))
+        return;
+    result = store_begin_read(writer->store, patience, &error);
+    if (result == 0)
+        result = memory_refresh(writer->memory, &error);
+    if (result == 0)
+        look_at_all(writer, arrived, finished, patience);
+    else if (patience == STORE_WAITS)
+        fail_all(arrived, finished, result, &error);
     store_rollback(writer->store);
+    memory_trim(writer->memory);
 }
 
 /* ---- the store pass ---- */
@@ -274,11 +292,14 @@ static void expire(struct writer *writer, struct job_list *finished, const struc
         clear_busy(writer);
 }
 
-static void store_pass(struct writer *writer, struct job_list *finished)
+void writer_store(struct writer *writer, struct job_list *finished)
 {
     struct error error;
-    int result = store_begin_write(writer->store, LOCK_SLICE_MS, &error);
+    int result;
 
+    if (STAILQ_EMPTY(&writer->waiting))
+        return;
+    result = store_begin_write(writer->store, LOCK_SLICE_MS, &error);
     if (result == ERROR_LOCKED) {
         expire(writer, finished, &error);
         return;
@@ -295,15 +316,11 @@ static void store_pass(struct writer *writer, struct job_list *finished)
     }
     writer->n_waiting = 0;
     clear_busy(writer);
+    memory_trim(writer->memory);
 }
 
-bool writer_work(struct writer *writer, struct job_list *arrived, struct job_list *finished)
+bool writer_has_waiting(const struct writer *writer)
 {
-    if (!STAILQ_EMPTY(arrived))
-        look_pass(writer, arrived, finished);
-    if (!STAILQ_EMPTY(&writer->waiting))
-        store_pass(writer, finished);
-    memory_trim(writer->memory);
     return !STAILQ_EMPTY(&writer->waiting);
 }
 

@@ -1,6 +1,6 @@
 /* Decides and stores: many requests, one transaction.
  *
- * Used by the executor's writer thread only. Requests that need no new row are
+ * Used by one thread at a time. Requests that need no new row are
  * answered from a snapshot and wait for nobody. The others wait, in their order,
  * for the lock on the database; then they are decided, stored and committed
  * together. */
@@ -24,11 +24,18 @@ ERROR_MUST_CHECK int writer_create(struct writer **writer, struct store *store,
     struct odd_rows *odd_rows, struct log *log, struct error *error);
 void writer_free(struct writer *writer);
 
-/* Takes all jobs of arrived, and appends to finished what is done: results are set,
- * and what they say is durable. Returns true if jobs are still waiting for the
- * lock: then it is to be called again, with new arrivals or without. */
-ERROR_MUST_CHECK bool writer_work(
-    struct writer *writer, struct job_list *arrived, struct job_list *finished);
+/* Takes the jobs of arrived: those that need no new row are moved to finished, the others
+ * wait in the writer for writer_store. With STORE_AT_ONCE it leaves those that can't be
+ * decided at once. */
+void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
+    enum store_patience patience);
+
+/* Stores what the waiting jobs need, and appends them to finished: results are set, and
+ * what they say is durable. Those for which the database was locked go on waiting. */
+void writer_store(struct writer *writer, struct job_list *finished);
+
+/* Do jobs wait? */
+bool writer_has_waiting(const struct writer *writer);
 
 /* What it has done so far. Any thread. */
 void writer_stats(struct writer *writer, struct batch_stats *stats);

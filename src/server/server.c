@@ -99,6 +99,8 @@ static void end_turn(uv_prepare_t *prepare)
         more = connections_turn(&server->connections);
         if (server->upstream && upstream_turn(server->upstream))
             more = true;
+        if (executor_turn(server->executor))
+            more = true;
     }
     if (more)
         (void)uv_idle_start(&server->hurry, do_nothing);

@@ -18,7 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PROGRESS_STEPS 100000 /* of SQLite's machine: some milliseconds */
+#define PROGRESS_STEPS 10000 /* of SQLite's machine: less than a millisecond */
+#define AT_ONCE_MS 5
 
 /* ---- transactions ---- */
 
@@ -88,17 +89,22 @@ static int follow_schema(struct sqlite_store *store, struct error *error)
 
 static int connect_file(struct sqlite_store *store, struct error *error);
 
-static int begin_read(struct store *base, struct error *error)
+static int begin_read(struct store *base, enum store_patience patience, struct error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
+    bool at_once = patience == STORE_AT_ONCE;
+    uint64_t now_ms = clock_ms();
     int result;
 
+    if (!store->database && at_once)
+        return error_set(error, ERROR_LOCKED, "%s is not open", store->options.file);
     if (!store->database) {
         result = connect_file(store, error);
         if (result != 0 || !store->database)
             return result;
     }
-    store->lock_until_ms = clock_ms() + STORE_LOCK_WAIT_MS;
+    store->lock_until_ms = at_once ? now_ms : now_ms + STORE_LOCK_WAIT_MS;
+    store->read_until_ms = at_once ? now_ms + AT_ONCE_MS : UINT64_MAX;
     result = step_once(store, STATEMENT_BEGIN, "read", error);
     if (result == 0 && store->options.read_only)
         result = follow_schema(store, error);
@@ -112,6 +118,7 @@ static int begin_write(struct store *base, unsigned wait_ms, struct error *error
     struct sqlite_store *store = (struct sqlite_store *)base;
 
     store->lock_until_ms = clock_ms() + wait_ms;
+    store->read_until_ms = UINT64_MAX;
     return step_once(store, STATEMENT_BEGIN_IMMEDIATE, "write to", error);
 }
 
@@ -148,8 +155,10 @@ static int is_unchanged(struct store *base, bool *unchanged, struct error *error
 static int is_over(void *context)
 {
     const struct sqlite_store *store = context;
+    uint64_t now_ms = clock_ms();
 
-    return clock_ms() >= atomic_load(store->options.give_up_ms);
+    return now_ms >= store->read_until_ms ||
+           (store->role == STORE_READER && now_ms >= atomic_load(store->options.give_up_ms));
 }
 
 static int prepare_basics(struct sqlite_store *store, struct error *error)
@@ -240,10 +249,10 @@ static int connect_file(struct sqlite_store *store, struct error *error)
         disconnect(store);
         return result;
     }
-    if (store->role == STORE_READER)
-        sqlite3_progress_handler(store->database, PROGRESS_STEPS, is_over, store);
+    sqlite3_progress_handler(store->database, PROGRESS_STEPS, is_over, store);
     (void)sqlite3_busy_handler(store->database, sqlite_wait_for_lock, store);
     store->lock_until_ms = clock_ms() + STORE_LOCK_WAIT_MS;
+    store->read_until_ms = UINT64_MAX;
     store->user_version = store->schema_version = -1;
     result = prepare_database(store, error);
     if (result != 0)

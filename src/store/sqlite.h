@@ -42,6 +42,7 @@ struct sqlite_store {
     int64_t data_version;   /* as last seen by is_unchanged */
     bool sources_changed;   /* since is_unchanged was last asked */
     uint64_t lock_until_ms; /* monotonic: how long the busy handler waits */
+    uint64_t read_until_ms; /* then what reads is interrupted; UINT64_MAX: never */
 };
 
 ERROR_MUST_CHECK int sqlite_open(struct store **store, const struct store_options *options,

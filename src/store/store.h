@@ -30,6 +30,12 @@ struct store_options {
 
 #define STORE_LOCK_WAIT_MS 10000 /* how long a lock is waited for before a client hears of it */
 
+/* How long reading may take. */
+enum store_patience {
+    STORE_AT_ONCE, /* some milliseconds, then ERROR_LOCKED; locks are not waited for */
+    STORE_WAITS,   /* as long as it takes; STORE_LOCK_WAIT_MS for a lock */
+};
+
 /* The writer makes folders, file and table, and takes the rows of older formats
  * over. A reader of a database that is not there answers as if it were empty. */
 enum store_role { STORE_WRITER, STORE_READER };
@@ -65,7 +71,7 @@ struct store;
 
 struct store_ops {
     void (*close)(struct store *store);
-    int (*begin_read)(struct store *store, struct error *error);
+    int (*begin_read)(struct store *store, enum store_patience patience, struct error *error);
     int (*begin_write)(struct store *store, unsigned wait_ms, struct error *error);
     int (*commit)(struct store *store, struct error *error);
     void (*rollback)(struct store *store);
@@ -98,9 +104,10 @@ static inline void store_close(struct store *store)
 }
 
 /* Starts a transaction that sees one state of the database and stores nothing. */
-ERROR_MUST_CHECK static inline int store_begin_read(struct store *store, struct error *error)
+ERROR_MUST_CHECK static inline int store_begin_read(
+    struct store *store, enum store_patience patience, struct error *error)
 {
-    return store->ops->begin_read(store, error);
+    return store->ops->begin_read(store, patience, error);
 }
 
 /* Starts a transaction in which nobody else can write. ERROR_LOCKED if another
