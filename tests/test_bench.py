@@ -317,6 +317,45 @@ def test_errors_are_counted_and_the_first_is_shown(wrong, chunks):
     assert re.search(r"^errors +20$", text.stdout, re.M)
 
 
+def test_errors_of_the_warm_up_are_named_too():
+    asked = []
+
+    def answer(handler, request):
+        asked.append(request)
+        wrong = {"invoke-error": {"message": "too early"}}
+        handler.write_line(wrong if len(asked) <= 5 else right_answer(request))
+
+    words = ("bench", "--work", "new", "--requests", 10, "--connections", 1)
+    with BitBakeLike(answer) as server:
+        done = prserv(server.address, "--json", *words, "--warm-up-requests", 5)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["measured"]["errors"] == 0
+    assert "too early" in json.loads(done.stdout)["first_error"]
+    assert "5 errors while it warmed up" in done.stderr and "too early" in done.stderr
+
+
+def test_a_signal_ends_it_while_it_connects(tmp_path):
+    path = tmp_path / "full"
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(
+        socket.AF_UNIX
+    ) as one:
+        listener.bind(str(path))
+        listener.listen(0)
+        one.connect(str(path))
+        process = subprocess.Popen(
+            [str(PRSERV), "--server", f"unix://{path}", "bench", "--work", "ping"],
+            env=clean_environment(),
+        )
+        poll(lambda: has_socket(process), "its connecting")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+
+
+def has_socket(process):
+    files = os.scandir(f"/proc/{process.pid}/fd")
+    return any(os.readlink(file.path).startswith("socket:") for file in files)
+
+
 def test_refusals_of_the_server_are_counted_on_both_sides(serve):
     server = serve("--upstream", "127.0.0.1:1")
     words = ("--work", "new", "--requests", 20, "--connections", 2)

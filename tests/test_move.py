@@ -1,5 +1,6 @@
 """prserv export, import and diff: rows that move between servers and files."""
 
+import contextlib
 import csv
 import glob
 import json
@@ -10,8 +11,10 @@ import socket
 import sqlite3
 import subprocess
 import threading
+import time
 
 import pytest
+from fake_upstream import FakeUpstream
 from harness import PRSERV, SANITIZER, clean_environment, poll
 from test_prserv import prserv
 
@@ -189,6 +192,27 @@ def test_conf_has_the_greatest_value_of_a_package(server):
     assert 'PRAUTO_v_a = "11"' in move(server, "export", "--all").stdout
 
 
+def test_what_conf_cant_hold_counts_for_its_package(server):
+    store(
+        server,
+        [("v", "a", "good", "1"), ("v", "a", "b d", "2"), ("w w", "a", "c", "1")],
+    )
+    done = move(server, "export", "--all")
+    assert 'PRAUTO$v$a$good = "1"\nPRAUTO_v_a = "2"\n' in done.stdout
+    assert done.stderr.count("left out, conf") == 2
+    done = move(server, "export", "--lockdown")
+    assert "PRAUTO$" not in done.stdout and 'PRAUTO_v_a = "2"' in done.stdout
+
+
+def test_rows_of_a_checksum_dont_tell_a_packages_greatest_value(server):
+    store(server, [("v", "a", "old", "1"), ("v", "a", "new", "2")])
+    done = move(server, "export", "--all", "--checksum", "old")
+    assert 'PRAUTO$v$a$old = "1"' in done.stdout and "PRAUTO_" not in done.stdout
+    words = ("--all", "--checksum", "old", "--lockdown")
+    assert move(server, "export", *words).returncode == 2
+    assert 'PRAUTO_v_a = "2"' in move(server, "export", "--checksum", "new").stdout
+
+
 def test_csv_is_rfc_4180(server, tmp_path):
     rows = [row for row in PLAIN + ODD if "\0" not in "".join(row)]
     store(server, rows)
@@ -252,6 +276,8 @@ def test_conf_is_read_as_bitbake_reads_it(server):
         'PRAUTO$v$a$3 ?= "3.1"\r\n'
         'PRAUTO$v$a$4:="4"\n'
         'PRAUTO$v$a$5: = "5"\n'
+        'PRAUTO$v$a$6 := "6"\n'
+        'PRAUTO$v$a$7 ??="7"\n'
         'PRAUTO$$v$x$a$6 = "6"',
     )
     assert (done.returncode, done.stderr) == (0, b"")
@@ -259,6 +285,8 @@ def test_conf_is_read_as_bitbake_reads_it(server):
         ("$v$x", "a", "6", "6"),
         *[("v", "a", c, v) for c, v in zip("1234", ("1", "2", "3.1", "4"))],
         ("v", "a", "5:", "5"),
+        ("v", "a", "6", "6"),
+        ("v", "a", "7", "7"),
     ]
 
 
@@ -269,6 +297,62 @@ def test_json_values_may_be_integers_and_the_order_is_free(server):
     )
     assert counts(feed(server, text)) == (1, 0, 0)
     assert rows_of(server) == [("v", "a", "c", "3")]
+
+
+def test_a_server_that_stores_something_else_refuses_the_row():
+    def answer(request):
+        if "import-one" in request:
+            return {"value": 7}
+        return {"readonly": False} if "is-readonly" in request else EMPTY
+
+    with answering(answer) as address:
+        done = subprocess.run(
+            [str(PRSERV), "--server", address, "import", "-", "--keep-going"],
+            input=HEADER + "v,a,c,3\nv,a,d,7\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert "import-one: the server holds 7 instead of 3" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "1 new, 0 known, 1 refused\n")
+
+
+def test_a_slow_server_is_not_asked_for_each_row():
+    asked = []
+
+    def answer(request):
+        if "export" in request:
+            asked.append(request["export"])
+            time.sleep(0.2)
+            return EMPTY
+        if "import-one" in request:
+            return {"value": request["import-one"]["value"]}
+        return {"readonly": False}
+
+    rows = "".join(f"v,a,{n},1\n" for n in range(100))
+    with answering(answer) as address:
+        done = subprocess.run(
+            [str(PRSERV), "--server", address, "import", "-"],
+            input=HEADER + rows,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.stdout == "100 new, 0 known, 0 refused\n"
+    assert len(asked) < 10 and asked[-1]["version"] == ""
+
+
+EMPTY = {"metainfo": {}, "datainfo": []}
+
+
+@contextlib.contextmanager
+def answering(answer):
+    """A server that answers each request as the function says."""
+    with FakeUpstream() as fake:
+        fake.behave = lambda talk, name, arguments: talk.answer(
+            answer({name: arguments})
+        )
+        yield fake.address
 
 
 def test_an_empty_file_has_no_rows(server):
@@ -291,7 +375,9 @@ HEADER = "version,pkgarch,checksum,value\n"
         ('PRAUTO$v$a$c = "1."\n', 1, "no revision"),
         ('\n\nPRAUTO$v$a$c = "007"\n', 3, "no revision"),
         ('#\nPRAUTO$a$c = "1"\n', 2, "PRAUTO$<version>"),
-        ('PRAUTO$v$a$c += "1"\n', 1, "not an assignment"),
+        ('PRAUTO$v$a$c += "1"\n', 1, "+="),
+        ('PRAUTO$v$a$c : "1"\n', 1, "not an assignment"),
+        ('= "1"\n', 1, "not an assignment"),
         ('PRAUTO$v$a$c+="1"\n', 1, "+="),
         ('PRAUTO$v$a$c =. "1"\n', 1, "=."),
         ("PRAUTO$v$a$c = 1\n", 1, "quotes"),
@@ -519,9 +605,25 @@ def test_where_nothing_can_be_written(server, tmp_path):
         assert name in done.stderr
 
 
+def test_a_full_disk_is_named_during_a_long_export(server):
+    store(server, [("v", "a", "x" * 60_000, str(n)) for n in range(5)])
+    done = move(server, "export", "--all", "--format", "csv", "/dev/full")
+    assert done.returncode == 1
+    assert "/dev/full: can't be written: No space left" in done.stderr
+
+
+def test_a_link_to_nothing_is_not_replaced(server, tmp_path):
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "rows.csv")
+    done = move(server, "export", str(link))
+    assert done.returncode == 1 and "link" in done.stderr
+    assert link.is_symlink()
+
+
 def test_words_that_export_does_not_know(server):
     assert move(server, "export", "--format", "xml").returncode == 2
     assert move(server, "export", "--format", "csv", "--lockdown").returncode == 2
+    assert move(server, "--json", "export", "--format", "csv").returncode == 2
 
 
 # ---- diff ----
@@ -577,6 +679,17 @@ def test_a_file_is_the_same_as_the_server_it_came_from(server, tmp_path, ending,
     done = move(server, "diff", str(path), server.address)
     assert done.returncode == 1
     assert "+ m4-1.4.19-r0 core2-64 new 2" in done.stdout.splitlines()
+
+
+def test_diff_that_cant_say_it_is_trouble(server, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(HEADER + "v,a,c,1\n")
+    command = [str(PRSERV), "--json", "diff", str(path), str(path)]
+    with open("/dev/full", "w", encoding="ascii") as full:
+        assert subprocess.run(command, stdout=full, check=False).returncode == 2
+    assert move(server, "diff", "-", "-").returncode == 2
+    done = move(server, "diff", "typo.conf", server.address)
+    assert done.returncode == 2 and "no file typo.conf" in done.stderr
 
 
 def test_diff_names_what_it_cannot_read(server, tmp_path):

@@ -87,6 +87,19 @@ def test_exit_2_means_that_the_command_line_cannot_be_used():
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_options_that_are_not_understood_are_named(server):
+    for words, named in (
+        (("get", "-xyz", "a", "b"), "option -x"),
+        (("get", "--xyz", "a", "b"), "option --xyz"),
+        (("get", "--history=1", "a", "b", "c"), "takes no value: --history=1"),
+        (("export", "--format"), "--format needs a value"),
+        (("test", "v", "a", "--history"), "--history is for a CHECKSUM"),
+    ):
+        done = prserv("--server", server.address, *words)
+        assert done.returncode == 2 and named in done.stderr, words
+    assert prserv("--server", server.address, "--", "ping").returncode == 0
+
+
 def test_exit_3_means_that_there_is_no_connection():
     done = prserv("--server", "127.0.0.1:1", "ping")
     assert done.returncode == 3

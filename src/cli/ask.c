@@ -136,6 +136,10 @@ static int run_test(struct cli *cli, int argc, char **argv)
         result = prserv_test_pr(server, texts[0], texts[1], texts[2], history, &revision, &error);
         return finish(cli, server, result, revision, &error);
     }
+    if (history) {
+        prserv_close(server);
+        return cli_misused(cli, "--history is for a CHECKSUM");
+    }
     result = prserv_test_package(server, texts[0], texts[1], &known, &error);
     prserv_close(server);
     return result == 0 ? print_known(cli, known) : cli_failed(&error);

@@ -194,7 +194,10 @@ static json_t *latency_json(const struct bench_figures *figures)
 void bench_report_json(const struct bench_settings *settings, const struct bench_result *result)
 {
     const struct bench_figures *figures = &result->measured.figures;
-    const char *first_error = figures->errors > 0 ? figures->first_error : NULL;
+    const struct bench_figures *warm_up = &result->warm_up.figures;
+    const char *first_error = warm_up->errors > 0   ? warm_up->first_error
+                              : figures->errors > 0 ? figures->first_error
+                                                    : NULL;
     json_t *report =
         json_pack("{s:s, s:o, s:o, s:o, s:o, s:f, s:o, s:{s:f, s:f, s:f}, s:b, s:s?, s:s?}",
             "server", result->server, "parameters", settings_json(settings), "prepared",

@@ -3,6 +3,7 @@
 #include "cli/bench_run.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,29 @@ static int run_part(struct run *run, struct bench_load *load, struct bench_phase
     return result;
 }
 
+static sigset_t stop_signals(void)
+{
+    sigset_t signals;
+
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGTERM);
+    return signals;
+}
+
+/* Connecting blocks, and there are no figures yet: a signal ends the program. */
+static int connect_all(
+    struct run *run, const struct bench_load_options *options, struct bench_load **load)
+{
+    sigset_t signals = stop_signals();
+    int result;
+
+    (void)sigprocmask(SIG_UNBLOCK, &signals, NULL);
+    result = bench_load_new(load, &run->target, options, &run->error);
+    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    return result;
+}
+
 static int prepare(struct run *run)
 {
     const struct bench_settings *settings = run->settings;
@@ -76,7 +100,7 @@ static int prepare(struct run *run)
 
     if (phase.requests == 0)
         return 0;
-    result = bench_load_new(&load, &run->target, &options, &run->error);
+    result = connect_all(run, &options, &load);
     if (result == 0)
         result = run_part(run, load, phase, "preparing", &run->result.prepare);
     bench_load_free(load);
@@ -119,7 +143,7 @@ static int warm_up_and_measure(struct run *run)
         .duration_ns = to_ns(settings->warm_up_s),
         .next = bench_work_next};
     struct bench_load *load;
-    int result = bench_load_new(&load, &run->target, &options, &run->error);
+    int result = connect_all(run, &options, &load);
 
     if (result == 0 && (warm_up.requests > 0 || warm_up.duration_ns > 0))
         result = run_part(run, load, warm_up, "warming up", &run->result.warm_up);
@@ -134,11 +158,8 @@ static int warm_up_and_measure(struct run *run)
 /* SIGINT and SIGTERM end the run with the figures so far. */
 static int catch_signals(struct run *run)
 {
-    sigset_t signals;
+    sigset_t signals = stop_signals();
 
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGINT);
-    (void)sigaddset(&signals, SIGTERM);
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
     run->stop = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     return run->stop >= 0 ? 0 : error_set(&run->error, ERROR_SYSTEM, "%s", strerror(errno));
@@ -179,6 +200,13 @@ static int status_of(int result, const struct bench_result *figures)
                : CLI_DONE;
 }
 
+static void name_errors(const char *when, const struct bench_figures *figures)
+{
+    if (figures->errors > 0)
+        (void)fprintf(stderr, "prserv: %" PRIu64 " errors %s, first: %s\n", figures->errors, when,
+            figures->first_error);
+}
+
 static void report(struct run *run, int result)
 {
     struct bench_result *figures = &run->result;
@@ -192,9 +220,8 @@ static void report(struct run *run, int result)
         bench_report_text(run->settings, figures);
     if (result != 0)
         (void)fprintf(stderr, "prserv: %s\n", run->error.text);
-    else if (figures->measured.figures.errors > 0)
-        (void)fprintf(
-            stderr, "prserv: the first error: %s\n", figures->measured.figures.first_error);
+    name_errors("while it warmed up", &figures->warm_up.figures);
+    name_errors("while it was measured", &figures->measured.figures);
 }
 
 int bench_run(const struct cli *cli, const struct bench_settings *settings)

@@ -74,6 +74,18 @@ static int count(const struct cli_option *options)
     return n;
 }
 
+/* optopt is the letter of a short option, 0 for a long one that there is not, and the
+ * index of one with too much or too little. */
+static int refuse_option(const struct cli *cli, int found, const char *given)
+{
+    if (found == ':')
+        return cli_misused(cli, "the option %s needs a value", given);
+    if (optopt > MOST_OPTIONS)
+        return cli_misused(cli, "unknown option -%c", optopt >= ' ' && optopt < 127 ? optopt : '?');
+    return cli_misused(
+        cli, optopt > 0 ? "the option takes no value: %s" : "unknown option %s", given);
+}
+
 bool cli_parse(struct cli *cli, int argc, char **argv, const struct cli_option *options, int least,
     int most, char ***words, int *n_words, int *status)
 {
@@ -95,11 +107,8 @@ bool cli_parse(struct cli *cli, int argc, char **argv, const struct cli_option *
     opterr = 0;
     optind = 1;
     while ((found = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
-        const char *given = argv[optind - 1];
-
         if (found == ':' || found == '?') {
-            *status = cli_misused(
-                cli, found == ':' ? "the option %s needs a value" : "unknown option %s", given);
+            *status = refuse_option(cli, found, argv[optind - 1]);
             return false;
         }
         if (found == 'h')

@@ -22,17 +22,18 @@ static const char *split_line(struct text line, struct text *name, struct text *
         end++;
     *name = (struct text){.bytes = line.bytes, .length = end};
     rest = text_strip((struct text){.bytes = line.bytes + end, .length = line.length - end});
-    if (end == 0 || rest.length == 0 || !conf_is_one_of(rest.bytes[0], "=?"))
-        return "not an assignment: NAME = \"VALUE\"";
-    if (rest.bytes == line.bytes + end && rest.bytes[0] == '=' &&
+    if (end > 0 && rest.bytes == line.bytes + end && rest.length > 0 && rest.bytes[0] == '=' &&
         conf_is_one_of(line.bytes[end - 1], "+.:")) {
-        if (line.bytes[end - 1] != ':')
-            return "the operators += and .= are not understood";
-        name->length--; /* := */
+        name->length--; /* the operator follows without a blank: it was read as the name's */
+        rest = (struct text){.bytes = rest.bytes - 1, .length = rest.length + 1};
     }
-    while (rest.length > 0 && rest.bytes[0] == '?')
+    if (rest.length > 1 && rest.bytes[1] == '=' && conf_is_one_of(rest.bytes[0], "+."))
+        return "the operators += and .= are not understood";
+    if (rest.length > 0 && rest.bytes[0] == ':')
         rest = (struct text){.bytes = rest.bytes + 1, .length = rest.length - 1};
-    if (rest.length == 0 || rest.bytes[0] != '=')
+    for (int i = 0; i < 2 && rest.length > 0 && rest.bytes[0] == '?'; i++)
+        rest = (struct text){.bytes = rest.bytes + 1, .length = rest.length - 1};
+    if (name->length == 0 || rest.length == 0 || rest.bytes[0] != '=')
         return "not an assignment: NAME = \"VALUE\"";
     rest = text_strip((struct text){.bytes = rest.bytes + 1, .length = rest.length - 1});
     if (rest.length > 0 && conf_is_one_of(rest.bytes[0], "+."))
@@ -80,8 +81,8 @@ static int read_line(struct text line, struct prserv_row *row, struct error *err
     name.length -= strlen(CONF_ROW);
     if (!split_last(&name, &row->checksum) || !split_last(&name, &row->pkgarch))
         return refuse("the name is not PRAUTO$<version>$<pkgarch>$<checksum>", error);
-    row->version = row_field(name);
-    row->value = row_field(value);
+    row->version = field_of(name);
+    row->value = field_of(value);
     return ROW_READ;
 }
 

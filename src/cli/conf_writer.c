@@ -24,6 +24,7 @@
 struct conf_writer {
     struct row_writer writer; /* first */
     bool lockdown;
+    bool packages;          /* their lines are wanted */
     struct shelf *greatest; /* of each package that is done with */
     struct buffer name;     /* of the row's variable */
     struct buffer next;     /* of its package's */
@@ -114,8 +115,8 @@ static int leave_out(
     struct buffer text = BUFFER_EMPTY;
     int result = 0;
 
-    codec_write_export_row(&text, true, row_text(row->version), row_text(row->pkgarch),
-        row_text(row->checksum), row_text(row->value));
+    codec_write_export_row(&text, true, field_text(row->version), field_text(row->pkgarch),
+        field_text(row->checksum), field_text(row->value));
     if (buffer_failed(&text))
         result = error_set_memory(error);
     else
@@ -173,25 +174,43 @@ static int follow_package(struct conf_writer *conf, char *value, struct error *e
     return result;
 }
 
+/* Makes the names of the row's variable and of its package's. */
+static bool make_names(struct conf_writer *conf, const struct prserv_row *row)
+{
+    make_name(&conf->next, CONF_PACKAGE, field_text(row->version), "_", field_text(row->pkgarch));
+    make_name(&conf->name, CONF_ROW, field_text(row->version), "$", field_text(row->pkgarch));
+    buffer_append_string(&conf->name, "$");
+    buffer_append_text(&conf->name, field_text(row->checksum));
+    return !buffer_failed(&conf->next) && !buffer_failed(&conf->name);
+}
+
+static bool has_revision(const struct prserv_row *row)
+{
+    return row->value.bytes && revision_is_valid(row->value.bytes, row->value.length);
+}
+
+/* A row that is left out counts for its package all the same: a build in lockdown must not
+ * get less than what was given out. */
 static int conf_row(struct row_writer *writer, const struct prserv_row *row, struct error *error)
 {
     struct conf_writer *conf = (struct conf_writer *)writer;
     const char *why;
     char *value;
+    int result = 0;
 
-    make_name(&conf->next, CONF_PACKAGE, row_text(row->version), "_", row_text(row->pkgarch));
-    make_name(&conf->name, CONF_ROW, row_text(row->version), "$", row_text(row->pkgarch));
-    buffer_append_string(&conf->name, "$");
-    buffer_append_text(&conf->name, row_text(row->checksum));
-    if (buffer_failed(&conf->next) || buffer_failed(&conf->name))
+    if (!make_names(conf, row))
         return error_set_memory(error);
     why = why_not(row, buffer_text(&conf->name));
     if (why)
-        return leave_out(conf, row, why, error);
+        result = leave_out(conf, row, why, error);
+    if (result != 0 || !has_revision(row) ||
+        (why && conf_name_refused(buffer_text(&conf->next)) != NULL))
+        return result;
     value = strndup(row->value.bytes, row->value.length);
     if (!value)
         return error_set_memory(error);
-    write_line(writer->file, buffer_text(&conf->name), value);
+    if (!why)
+        write_line(writer->file, buffer_text(&conf->name), value);
     return follow_package(conf, value, error);
 }
 
@@ -213,6 +232,8 @@ static int conf_end(struct row_writer *writer, struct error *error)
     struct conf_writer *conf = (struct conf_writer *)writer;
     int result = end_package(conf, error);
 
+    if (!conf->packages)
+        return result;
     return result == 0 ? shelf_each_greatest(conf->greatest, write_package, conf, error) : result;
 }
 
@@ -228,7 +249,7 @@ static void conf_writer_free(struct row_writer *writer)
     free(conf);
 }
 
-struct row_writer *conf_writer_new(FILE *file, bool lockdown)
+struct row_writer *conf_writer_new(FILE *file, bool lockdown, bool packages)
 {
     struct conf_writer *conf = calloc(1, sizeof *conf);
     struct error error;
@@ -241,6 +262,7 @@ struct row_writer *conf_writer_new(FILE *file, bool lockdown)
         .end = conf_end,
         .free = conf_writer_free};
     conf->lockdown = lockdown;
+    conf->packages = packages;
     if (shelf_open(&conf->greatest, &error) == 0)
         return &conf->writer;
     conf_writer_free(&conf->writer);

@@ -150,7 +150,7 @@ static int read_header(struct csv_reader *csv, struct error *error)
 
 static struct prserv_text take_field(const struct csv_reader *csv, int at)
 {
-    struct prserv_text field = row_field(buffer_text(&csv->fields[at]));
+    struct prserv_text field = field_of(buffer_text(&csv->fields[at]));
 
     if (!field.bytes)
         field.bytes = "";

@@ -1,5 +1,6 @@
 /* diff: both sides are brought to one shelf, row by row; what only one has is left. The
  * rows that differ come sorted, so those of one checksum are shown together. */
+#include "base/address.h"
 #include "cli/commands.h"
 #include "cli/rows.h"
 #include "cli/side.h"
@@ -49,7 +50,7 @@ static void write_text(const struct cli *cli, struct buffer *out, struct text te
 static void make_key(const struct cli *cli, struct buffer *key, const struct prserv_row *row)
 {
     const struct text fields[] = {
-        row_text(row->version), row_text(row->pkgarch), row_text(row->checksum)};
+        field_text(row->version), field_text(row->pkgarch), field_text(row->checksum)};
     static const char *const names[] = {"\"version\":", ",\"pkgarch\":", ",\"checksum\":"};
 
     for (int i = 0; i < 3; i++) {
@@ -107,7 +108,7 @@ static void show_row(void *context, const struct prserv_row *row, int sides)
     if (!row->value.bytes)
         buffer_append_string(values, "null");
     else
-        write_text(showing->cli, values, row_text(row->value));
+        write_text(showing->cli, values, field_text(row->value));
     showing->failed = showing->failed || buffer_failed(&showing->key) || buffer_failed(values);
 }
 
@@ -132,6 +133,8 @@ static int show(const struct cli *cli, struct shelf *shelf)
         (void)fprintf(stderr, "prserv diff: %s\n", error.text);
         return TROUBLE;
     }
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return TROUBLE; /* which main explains */
     return showing.differences == 0 ? CLI_DONE : CLI_NO;
 }
 
@@ -149,8 +152,14 @@ static int add_server(
 {
     struct cli asked = *cli;
     struct prserv *server;
+    struct address parsed;
+    struct error error;
     int status;
 
+    if (address_parse(&parsed, address, &error) != 0) {
+        (void)fprintf(stderr, "prserv diff: no file %s is there, and %s\n", address, error.text);
+        return TROUBLE;
+    }
     asked.server = address;
     status = cli_connect(&asked, &server);
     if (status != CLI_DONE)
@@ -198,6 +207,8 @@ static int run_diff(struct cli *cli, int argc, char **argv)
 
     if (!cli_parse(cli, argc, argv, options, 2, 2, &names, &n_names, &status))
         return status;
+    if (strcmp(names[0], "-") == 0 && strcmp(names[1], "-") == 0)
+        return cli_misused(cli, "standard input can't be both sides");
     if (shelf_open(&shelf, &error) != 0) {
         (void)fprintf(stderr, "prserv diff: %s\n", error.text);
         return TROUBLE;

@@ -19,6 +19,7 @@ struct asked {
 
 struct exporting {
     struct row_writer *writer;
+    const struct outfile *out; /* what it writes to */
     struct progress progress;
     bool begun;
     unsigned long rows;
@@ -33,25 +34,36 @@ static bool ends_with(const char *text, const char *end)
     return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
+static bool is_standard(const struct asked *asked)
+{
+    return !asked->file || strcmp(asked->file, "-") == 0;
+}
+
 /* The format that was asked for, or the one that fits the file's name. */
 static const char *choose_format(const struct cli *cli, const struct asked *asked)
 {
-    bool standard = !asked->file || strcmp(asked->file, "-") == 0;
-
     if (asked->format)
         return asked->format;
-    if (standard)
+    if (is_standard(asked))
         return cli->json ? "json" : "conf";
     if (ends_with(asked->file, ".json"))
         return "json";
     return ends_with(asked->file, ".csv") ? "csv" : "conf";
 }
 
-static struct row_writer *make_writer(const char *format, FILE *file, bool lockdown)
+/* Of all rows, those of one checksum don't tell their packages' greatest values. */
+static bool lacks_packages(const struct asked *asked)
+{
+    return asked->all && asked->checksum && asked->checksum[0] != '\0';
+}
+
+static struct row_writer *make_writer(const struct asked *asked, const char *format, FILE *file)
 {
     if (strcmp(format, "json") == 0)
         return json_writer_new(file);
-    return strcmp(format, "csv") == 0 ? csv_writer_new(file) : conf_writer_new(file, lockdown);
+    return strcmp(format, "csv") == 0
+               ? csv_writer_new(file)
+               : conf_writer_new(file, asked->lockdown, !lacks_packages(asked));
 }
 
 /* ---- while it comes ---- */
@@ -75,7 +87,7 @@ static void begin(struct exporting *exporting, struct text metainfo)
 
 static int take_metainfo(void *context, struct prserv_text json)
 {
-    begin(context, row_text(json));
+    begin(context, field_text(json));
     return 0;
 }
 
@@ -89,7 +101,7 @@ static int take_row(void *context, const struct prserv_row *row)
     progress_row(&exporting->progress, 0, 0);
     result = exporting->writer->row(exporting->writer, row, &exporting->error);
     if (result == 0 && ferror(exporting->writer->file))
-        result = error_set(&exporting->error, ERROR_SYSTEM, "the output can't be written");
+        result = outfile_failed(exporting->out, &exporting->error);
     return result;
 }
 
@@ -160,7 +172,8 @@ static int export_to(
         (void)fprintf(stderr, "prserv export: %s\n", exporting.error.text);
         return CLI_NO;
     }
-    exporting.writer = make_writer(format, out.file, asked->lockdown);
+    exporting.out = &out;
+    exporting.writer = make_writer(asked, format, out.file);
     if (exporting.writer) {
         exporting.writer->left_out = name_left_out;
         exporting.writer->context = &exporting;
@@ -203,6 +216,11 @@ static int run_export(struct cli *cli, int argc, char **argv)
         return cli_misused(cli, "there is no format '%s': conf, json or csv", format);
     if (asked.lockdown && strcmp(format, "conf") != 0)
         return cli_misused(cli, "--lockdown is for the format conf");
+    if (asked.lockdown && lacks_packages(&asked))
+        return cli_misused(cli, "--lockdown needs every package's greatest value, which --all "
+                                "with --checksum does not bring");
+    if (cli->json && is_standard(&asked) && strcmp(format, "json") != 0)
+        return cli_misused(cli, "--json on standard output is for the format json; or name a FILE");
     status = cli_connect(cli, &server);
     if (status != CLI_DONE)
         return status;
@@ -226,7 +244,8 @@ const struct cli_command command_export = {
         "                      their package\n"
         "      --version V     only rows of this version\n"
         "      --pkgarch A     only rows of this pkgarch\n"
-        "      --checksum C    only rows of this checksum\n"
+        "      --checksum C    only rows of this checksum; with --all, conf then has no\n"
+        "                      PRAUTO_<version>_<pkgarch> lines\n"
         "      --lockdown      conf: write PRSERV_LOCKDOWN = \"1\" too, so that a build that\n"
         "                      includes the file asks no server\n"
         "      --json          to standard output: --format json; to a FILE: print how many\n"

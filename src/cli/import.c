@@ -1,20 +1,22 @@
 /* import: what the server has already is brought to the shelf first, so that every row of
  * the file is known or new; new ones go to the server in batches. A small file (it fits into
- * one batch) asks only for its own rows, a larger one for the server's whole export: that
- * costs time in proportion to the server's rows, and no memory. */
+ * one batch) asks for its own rows, one after the other, as long as that is quick; otherwise
+ * the server's whole export is asked for: that costs time in proportion to the server's
+ * rows, and no memory. */
+#include "base/clock.h"
+#include "cli/batch.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/rows.h"
 #include "cli/side.h"
 #include "revision/revision.h"
+#include "wire/codec.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BATCH_ROWS 512
-#define BATCH_BYTES ((size_t)1024 * 1024)
 #define SERVER 1 /* the shelf's only side */
+#define QUICK_MS 500
 
 struct importing {
     struct prserv *server;
@@ -26,10 +28,7 @@ struct importing {
     bool at_end;
     struct progress progress;
 
-    struct prserv_request requests[BATCH_ROWS]; /* their texts are in one allocation each */
-    unsigned long lines[BATCH_ROWS];
-    size_t n;
-    size_t bytes;
+    struct batch batch;
 
     unsigned long n_new;
     unsigned long n_known;
@@ -60,98 +59,49 @@ static int fail_shelf(const struct error *error)
 
 /* ---- a batch ---- */
 
-static struct prserv_text put(char **at, struct prserv_text text)
-{
-    struct prserv_text copy = {.bytes = *at, .length = text.length};
-
-    if (text.length > 0)
-        memcpy(*at, text.bytes, text.length);
-    *at += text.length;
-    return copy;
-}
-
-/* Takes a copy of the row into the batch. */
-static bool queue(struct importing *importing, const struct prserv_row *row)
-{
-    size_t length =
-        row->version.length + row->pkgarch.length + row->checksum.length + row->value.length;
-    struct prserv_row *copy = &importing->requests[importing->n].row;
-    char *at = malloc(length + 1);
-
-    if (!at)
-        return false;
-    copy->version = put(&at, row->version); /* where the allocation begins */
-    copy->pkgarch = put(&at, row->pkgarch);
-    copy->checksum = put(&at, row->checksum);
-    copy->value = put(&at, row->value);
-    importing->lines[importing->n++] = importing->reader->line;
-    importing->bytes += length;
-    return true;
-}
-
-static void free_texts(const struct prserv_request *request)
-{
-    free((char *)request->row.version.bytes);
-}
-
-static void empty_batch(struct importing *importing)
-{
-    for (size_t i = 0; i < importing->n; i++)
-        free_texts(&importing->requests[i]);
-    importing->n = 0;
-    importing->bytes = 0;
-}
-
-/* Brings what the server has to the shelf: all, or what the only batch is about. */
+/* Brings what the server has to the shelf: what the only batch is about, or all. */
 static int fetch(struct importing *importing)
 {
+    const struct batch *batch = &importing->batch;
+    uint64_t until_ms = clock_ms() + QUICK_MS;
     int status = CLI_DONE;
 
     importing->fetched = true;
     if (!importing->at_end)
         return side_add_server(importing->shelf, SERVER, importing->server, NULL, true);
-    for (size_t i = 0; i < importing->n && status == CLI_DONE; i++)
+    for (size_t i = 0; i < batch->n && status == CLI_DONE; i++) {
+        if (clock_ms() >= until_ms)
+            return side_add_server(importing->shelf, SERVER, importing->server, NULL, true);
         status = side_add_server(
-            importing->shelf, SERVER, importing->server, &importing->requests[i].row, true);
+            importing->shelf, SERVER, importing->server, &batch->requests[i].row, true);
+    }
     return status;
 }
 
-/* Takes rows that the server has out of the batch: they change places with those behind
- * them, and all that are not kept are freed. */
-static int drop_known(struct importing *importing)
+/* Is it new to the server? */
+static int is_new(void *context, const struct prserv_row *row)
 {
-    size_t kept = 0;
+    struct importing *importing = context;
+    struct error error;
+    bool known;
 
-    for (size_t i = 0; i < importing->n; i++) {
-        const struct prserv_request request = importing->requests[i];
-        struct error error;
-        bool known;
-
-        if (shelf_has(importing->shelf, &request.row, &known, &error) != 0)
-            return fail_shelf(&error);
-        if (known) {
-            importing->n_known++;
-            continue;
-        }
-        importing->requests[i] = importing->requests[kept];
-        importing->requests[kept] = request;
-        importing->lines[kept++] = importing->lines[i];
+    if (shelf_has(importing->shelf, row, &known, &error) != 0) {
+        (void)fail_shelf(&error);
+        return -1;
     }
-    for (size_t i = kept; i < importing->n; i++)
-        free_texts(&importing->requests[i]);
-    importing->n = kept;
-    return CLI_DONE;
+    importing->n_known += known;
+    return !known;
 }
 
 /* A row that is stored, or would be. It counts as known if the file had it before. */
 static int count_stored(struct importing *importing, const struct prserv_row *row)
 {
     struct error error;
-    bool is_new;
+    bool first;
 
-    if (shelf_add(importing->shelf, row, SERVER, &is_new, &error) != 0)
+    if (shelf_add(importing->shelf, row, SERVER, &first, &error) != 0)
         return fail_shelf(&error);
-    if (is_new)
+    if (first)
         importing->n_new++;
     else
         importing->n_known++;
@@ -161,23 +111,24 @@ static int count_stored(struct importing *importing, const struct prserv_row *ro
 /* Sends the batch, and counts its answers. */
 static int store(struct importing *importing)
 {
+    struct batch *batch = &importing->batch;
     struct prserv_error error = {.code = 0};
     int result = 0;
     int status = CLI_DONE;
 
     if (!importing->dry_run)
-        result = prserv_batch(importing->server, importing->requests, importing->n, &error);
-    for (size_t i = 0; i < importing->n; i++) {
-        const struct prserv_request *request = &importing->requests[i];
+        result = prserv_batch(importing->server, batch->requests, batch->n, &error);
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct prserv_request *request = &batch->requests[i];
         int code = importing->dry_run ? 0 : request->error.code;
         int outcome = CLI_DONE;
 
         if (code == 0)
             outcome = count_stored(importing, &request->row);
         else if (code == PRSERV_ERROR_REFUSED || code == PRSERV_ERROR_ARGUMENT)
-            outcome = refuse(importing, importing->lines[i], request->error.text);
+            outcome = refuse(importing, batch->lines[i], request->error.text);
         else if (result != 0) {
-            name_line(importing, importing->lines[i], "from here on the import was cut off");
+            name_line(importing, batch->lines[i], "from here on the import was cut off");
             return cli_failed(&error);
         }
         if (status == CLI_DONE)
@@ -188,26 +139,18 @@ static int store(struct importing *importing)
 
 static int flush(struct importing *importing)
 {
-    int status = importing->fetched || importing->n == 0 ? CLI_DONE : fetch(importing);
+    struct batch *batch = &importing->batch;
+    int status = importing->fetched || batch->n == 0 ? CLI_DONE : fetch(importing);
 
-    if (status == CLI_DONE)
-        status = drop_known(importing);
-    if (status == CLI_DONE && importing->n > 0)
+    if (status == CLI_DONE && batch_filter(batch, is_new, importing) != 0)
+        status = CLI_NO;
+    if (status == CLI_DONE && batch->n > 0)
         status = store(importing);
-    empty_batch(importing);
+    batch_empty(batch);
     return status;
 }
 
 /* ---- rows ---- */
-
-static bool is_utf8(struct prserv_text text)
-{
-    json_t *string = json_stringn(text.length > 0 ? text.bytes : "", text.length);
-    bool valid = string;
-
-    json_decref(string);
-    return valid;
-}
 
 /* Why the row can't be imported, or NULL. */
 static const char *why_not(const struct prserv_row *row)
@@ -216,7 +159,8 @@ static const char *why_not(const struct prserv_row *row)
         return "the row has no value";
     if (!revision_is_valid(row->value.bytes, row->value.length))
         return "the value is no revision, like 3 or 1.2";
-    if (!is_utf8(row->version) || !is_utf8(row->pkgarch) || !is_utf8(row->checksum))
+    if (!codec_is_utf8(field_text(row->version)) || !codec_is_utf8(field_text(row->pkgarch)) ||
+        !codec_is_utf8(field_text(row->checksum)))
         return "the row is not UTF-8";
     return NULL;
 }
@@ -228,7 +172,7 @@ static int fill(struct importing *importing)
     struct row_reader *reader = importing->reader;
     int status = CLI_DONE;
 
-    while (status == CLI_DONE && importing->n < BATCH_ROWS && importing->bytes < BATCH_BYTES) {
+    while (status == CLI_DONE && !batch_is_full(&importing->batch)) {
         struct prserv_row row;
         struct error error;
         int found = reader->next(reader, &row, &error);
@@ -241,7 +185,7 @@ static int fill(struct importing *importing)
         progress_row(&importing->progress, reader->source->at_bytes, reader->source->size_bytes);
         if (why)
             status = refuse(importing, reader->line, why);
-        else if (!queue(importing, &row))
+        else if (!batch_add(&importing->batch, &row, reader->line))
             status = refuse(importing, reader->line, "out of memory");
         if (found == ROW_BROKEN)
             status = CLI_NO;
@@ -370,7 +314,9 @@ const struct cli_command command_import = {
         "At the end it says how many rows were new, known (the server had them before, or the\n"
         "file had them twice) and refused. What the server has is asked at the beginning, so a\n"
         "row that somebody else stores meanwhile may be counted as new. For a file of more than\n"
-        "a few hundred rows that is an export of everything, which is kept in a temporary file.\n"
+        "few hundred rows, or over a slow line, that is an export of everything, which is kept in "
+        "a\n"
+        "temporary file.\n"
         "Importing a file again changes nothing.\n",
     .run = run_import,
 };

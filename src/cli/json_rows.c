@@ -199,8 +199,8 @@ static int json_row(struct row_writer *writer, const struct prserv_row *row, str
     buffer_reset(&json->text, KEEP_BYTES);
     buffer_append_string(&json->text, json->first ? "\n" : ",\n");
     json->first = false;
-    codec_write_export_row(&json->text, true, row_text(row->version), row_text(row->pkgarch),
-        row_text(row->checksum), row_text(row->value));
+    codec_write_export_row(&json->text, true, field_text(row->version), field_text(row->pkgarch),
+        field_text(row->checksum), field_text(row->value));
     if (buffer_failed(&json->text))
         return error_set_memory(error);
     (void)fwrite(json->text.bytes, 1, json->text.length, writer->file);

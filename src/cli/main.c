@@ -43,6 +43,8 @@ static int read_options(struct cli *cli, int argc, char **argv, int *status)
 
     *status = CLI_DONE;
     for (; at < argc && argv[at][0] == '-'; at++) {
+        if (strcmp(argv[at], "--") == 0)
+            return at + 1;
         if (strcmp(argv[at], "--json") == 0) {
             cli->json = true;
         } else if (strncmp(argv[at], "--server=", strlen("--server=")) == 0) {

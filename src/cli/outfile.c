@@ -61,6 +61,16 @@ static int open_temporary(struct outfile *out, mode_t mode, struct error *error)
     return failed(out, error);
 }
 
+/* errno of the failed write may be gone; writing what is left fails for the same reason. */
+int outfile_failed(const struct outfile *out, struct error *error)
+{
+    errno = 0;
+    return fflush(out->file) != 0 && errno != 0
+               ? failed(out, error)
+               : error_set(error, ERROR_SYSTEM, "%s: can't be written",
+                     out->path ? out->path : "standard output");
+}
+
 int outfile_open(struct outfile *out, const char *name, struct error *error)
 {
     struct stat status = {.st_mode = 0};
@@ -72,6 +82,9 @@ int outfile_open(struct outfile *out, const char *name, struct error *error)
         return 0;
     out->file = NULL;
     exists = stat(name, &status) == 0;
+    if (!exists && lstat(name, &status) == 0)
+        return error_set(error, ERROR_SYSTEM,
+            "%s: can't be written: it is a link to a file that is not there", name);
     out->path = exists ? realpath(name, NULL) : strdup(name); /* what a link points to */
     if (!out->path)
         return failed(out, error);

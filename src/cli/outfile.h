@@ -23,6 +23,9 @@ ERROR_MUST_CHECK int outfile_open(struct outfile *out, const char *name, struct 
 /* Puts the file in its place; or discards it, and says why. */
 ERROR_MUST_CHECK int outfile_commit(struct outfile *out, struct error *error);
 
+/* Describes why writing to file failed (ferror): ERROR_SYSTEM. */
+int outfile_failed(const struct outfile *out, struct error *error);
+
 /* An older file of the name stays as it is. */
 void outfile_discard(struct outfile *out);
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/source.h"
+#include "client/field.h"
 #include "client/prserv.h"
 
 #include <stdio.h>
@@ -60,25 +61,13 @@ struct row_writer {
     void (*free)(struct row_writer *writer);
 };
 
-/* The caller's (row_writer_free); NULL: out of memory. */
-struct row_writer *conf_writer_new(FILE *file, bool lockdown);
+/* The caller's (row_writer_free); NULL: out of memory. packages: write each one's greatest
+ * value, too. */
+struct row_writer *conf_writer_new(FILE *file, bool lockdown, bool packages);
 struct row_writer *csv_writer_new(FILE *file);
 struct row_writer *json_writer_new(FILE *file);
 
 /* NULL is allowed. */
 void row_writer_free(struct row_writer *writer);
-
-/* ---- both ---- */
-
-/* Texts of this side and of the library's; borrowed. */
-static inline struct text row_text(struct prserv_text text)
-{
-    return (struct text){.bytes = text.bytes, .length = text.length};
-}
-
-static inline struct prserv_text row_field(struct text text)
-{
-    return (struct prserv_text){.bytes = text.bytes, .length = text.length};
-}
 
 #endif

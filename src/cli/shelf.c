@@ -3,6 +3,7 @@
 #include "cli/shelf.h"
 
 #include "base/buffer.h"
+#include "client/field.h"
 #include "revision/revision.h"
 
 #include <sqlite3.h>
@@ -88,27 +89,17 @@ static struct text column(sqlite3_stmt *statement, int at)
         .bytes = bytes ? bytes : "", .length = (size_t)sqlite3_column_bytes(statement, at)};
 }
 
-static struct text from_field(struct prserv_text field)
-{
-    return (struct text){.bytes = field.bytes, .length = field.length};
-}
-
-static struct prserv_text to_field(struct text text)
-{
-    return (struct prserv_text){.bytes = text.bytes, .length = text.length};
-}
-
 static bool bind_row(struct shelf *shelf, sqlite3_stmt *statement, const struct prserv_row *row)
 {
     buffer_reset(&shelf->value, 1024);
     if (row->value.bytes) {
         buffer_append_string(&shelf->value, "=");
-        buffer_append_text(&shelf->value, from_field(row->value));
+        buffer_append_text(&shelf->value, field_text(row->value));
     }
     return !buffer_failed(&shelf->value) &&
-           bind(statement, 1, from_field(row->version)) == SQLITE_OK &&
-           bind(statement, 2, from_field(row->pkgarch)) == SQLITE_OK &&
-           bind(statement, 3, from_field(row->checksum)) == SQLITE_OK &&
+           bind(statement, 1, field_text(row->version)) == SQLITE_OK &&
+           bind(statement, 2, field_text(row->pkgarch)) == SQLITE_OK &&
+           bind(statement, 3, field_text(row->checksum)) == SQLITE_OK &&
            bind(statement, 4, buffer_text(&shelf->value)) == SQLITE_OK;
 }
 
@@ -116,9 +107,9 @@ static struct prserv_row read_row(sqlite3_stmt *statement)
 {
     struct text value = column(statement, 3);
     struct prserv_row row = {
-        .version = to_field(column(statement, 0)),
-        .pkgarch = to_field(column(statement, 1)),
-        .checksum = to_field(column(statement, 2)),
+        .version = field_of(column(statement, 0)),
+        .pkgarch = field_of(column(statement, 1)),
+        .checksum = field_of(column(statement, 2)),
     };
 
     if (value.length > 0)

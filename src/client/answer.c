@@ -31,7 +31,7 @@ int answer_read_revision(
 }
 
 /* null is the no of a read-only server. */
-int answer_read_imported(struct text answer, struct prserv_error *error)
+int answer_read_imported(struct text answer, struct text value, struct prserv_error *error)
 {
     char *revision = NULL;
     int result;
@@ -39,6 +39,9 @@ int answer_read_imported(struct text answer, struct prserv_error *error)
     if (text_is(answer, "null"))
         return fail(error, PRSERV_ERROR_REFUSED, "the server is read-only");
     result = answer_read_revision(answer, true, &revision, error);
+    if (result == 0 && !text_is(value, revision))
+        result = fail(error, PRSERV_ERROR_REFUSED, "the server holds %.100s instead of %.*s",
+            revision, value.length < 100 ? (int)value.length : 100, value.bytes);
     free(revision);
     return result;
 }

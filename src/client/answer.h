@@ -16,7 +16,8 @@ PRSERV_CHECK int answer_fail(
 PRSERV_CHECK int answer_read_revision(
     struct text answer, bool needed, char **revision, struct prserv_error *error);
 
-/* The answer to an import-one. */
-PRSERV_CHECK int answer_read_imported(struct text answer, struct prserv_error *error);
+/* The answer to an import-one of this value. */
+PRSERV_CHECK int answer_read_imported(
+    struct text answer, struct text value, struct prserv_error *error);
 
 #endif

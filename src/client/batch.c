@@ -16,10 +16,10 @@ static struct request to_request(const struct prserv_request *asked)
 {
     return (struct request){
         .kind = kind_of(asked),
-        .version = handle_to_text(asked->row.version),
-        .pkgarch = handle_to_text(asked->row.pkgarch),
-        .checksum = handle_to_text(asked->row.checksum),
-        .value = handle_to_text(asked->row.value),
+        .version = field_text(asked->row.version),
+        .pkgarch = field_text(asked->row.pkgarch),
+        .checksum = field_text(asked->row.checksum),
+        .value = field_text(asked->row.value),
         .history = asked->history,
     };
 }
@@ -48,7 +48,7 @@ static int take_answer(const struct prserv *server, struct prserv_request *asked
     struct text answer, struct prserv_error *error)
 {
     int result = kind_of(asked) == REQUEST_IMPORT_ONE
-                     ? answer_read_imported(answer, &asked->error)
+                     ? answer_read_imported(answer, field_text(asked->row.value), &asked->error)
                      : answer_read_revision(answer, true, &asked->revision, &asked->error);
 
     if (result == PRSERV_ERROR_REFUSED)

@@ -25,10 +25,10 @@ static int found_row(struct exporting *exporting, struct text json)
 
     if (result != 0)
         return answer_fail(exporting->error, result, &reason);
-    handed.version = handle_from_text(row.version);
-    handed.pkgarch = handle_from_text(row.pkgarch);
-    handed.checksum = handle_from_text(row.checksum);
-    handed.value = handle_from_text(row.value);
+    handed.version = field_of(row.version);
+    handed.pkgarch = field_of(row.pkgarch);
+    handed.checksum = field_of(row.checksum);
+    handed.value = field_of(row.value);
     result = exporting->export->row(exporting->export->context, &handed);
     codec_release_row(&row);
     return result == 0 ? 0 : stopped(exporting);
@@ -40,7 +40,7 @@ static int found_metainfo(struct exporting *exporting, struct text json)
 
     if (!export->metainfo)
         return 0;
-    return export->metainfo(export->context, handle_from_text(json)) == 0 ? 0 : stopped(exporting);
+    return export->metainfo(export->context, field_of(json)) == 0 ? 0 : stopped(exporting);
 }
 
 static int found(void *context, struct text key, struct text value)
@@ -110,9 +110,9 @@ int prserv_export(
 {
     const struct request request = {
         .kind = REQUEST_EXPORT,
-        .version = handle_to_text(export->version),
-        .pkgarch = handle_to_text(export->pkgarch),
-        .checksum = handle_to_text(export->checksum),
+        .version = field_text(export->version),
+        .pkgarch = field_text(export->pkgarch),
+        .checksum = field_text(export->checksum),
         .history = export->history,
         .colinfo = export->colinfo,
     };

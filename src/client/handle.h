@@ -6,6 +6,7 @@
 #include "base/address.h"
 #include "base/buffer.h"
 #include "client/channel.h"
+#include "client/field.h"
 #include "client/prserv.h"
 #include "wire/request.h"
 
@@ -19,16 +20,6 @@ struct prserv {
     struct address address;
     char name[ADDRESS_TEXT_BYTES];
 };
-
-static inline struct text handle_to_text(struct prserv_text text)
-{
-    return (struct text){.bytes = text.bytes, .length = text.length};
-}
-
-static inline struct prserv_text handle_from_text(struct text text)
-{
-    return (struct prserv_text){.bytes = text.bytes, .length = text.length};
-}
 
 /* Takes the lock. */
 void handle_begin(struct prserv *server);

@@ -35,9 +35,13 @@ static int ask_flag(struct prserv *server, const struct request *request, const 
 int prserv_ping(struct prserv *server, struct prserv_error *error)
 {
     const struct request request = {.kind = REQUEST_PING};
-    bool alive;
+    bool alive = false;
+    int result = ask_flag(server, &request, "alive", &alive, error);
 
-    return ask_flag(server, &request, "alive", &alive, error);
+    if (result == 0 && !alive)
+        return fail(error, PRSERV_ERROR_REFUSED, "%s: ping: it says that it is not alive",
+            prserv_address(server));
+    return result;
 }
 
 int prserv_is_readonly(struct prserv *server, bool *read_only, struct prserv_error *error)
@@ -52,9 +56,9 @@ int prserv_get_pr(struct prserv *server, struct prserv_text version, struct prse
 {
     const struct request request = {
         .kind = REQUEST_GET_PR,
-        .version = handle_to_text(version),
-        .pkgarch = handle_to_text(pkgarch),
-        .checksum = handle_to_text(checksum),
+        .version = field_text(version),
+        .pkgarch = field_text(pkgarch),
+        .checksum = field_text(checksum),
         .history = history,
     };
 
@@ -66,9 +70,9 @@ int prserv_test_pr(struct prserv *server, struct prserv_text version, struct prs
 {
     const struct request request = {
         .kind = REQUEST_TEST_PR,
-        .version = handle_to_text(version),
-        .pkgarch = handle_to_text(pkgarch),
-        .checksum = handle_to_text(checksum),
+        .version = field_text(version),
+        .pkgarch = field_text(pkgarch),
+        .checksum = field_text(checksum),
         .history = history,
     };
 
@@ -80,8 +84,8 @@ int prserv_max_package_pr(struct prserv *server, struct prserv_text version,
 {
     const struct request request = {
         .kind = REQUEST_MAX_PACKAGE_PR,
-        .version = handle_to_text(version),
-        .pkgarch = handle_to_text(pkgarch),
+        .version = field_text(version),
+        .pkgarch = field_text(pkgarch),
     };
 
     return ask_revision(server, &request, revision, error);
@@ -92,8 +96,8 @@ int prserv_test_package(struct prserv *server, struct prserv_text version,
 {
     const struct request request = {
         .kind = REQUEST_TEST_PACKAGE,
-        .version = handle_to_text(version),
-        .pkgarch = handle_to_text(pkgarch),
+        .version = field_text(version),
+        .pkgarch = field_text(pkgarch),
     };
 
     return ask_flag(server, &request, "value", known, error);
@@ -104,10 +108,10 @@ int prserv_import_one(
 {
     const struct request request = {
         .kind = REQUEST_IMPORT_ONE,
-        .version = handle_to_text(row->version),
-        .pkgarch = handle_to_text(row->pkgarch),
-        .checksum = handle_to_text(row->checksum),
-        .value = handle_to_text(row->value),
+        .version = field_text(row->version),
+        .pkgarch = field_text(row->pkgarch),
+        .checksum = field_text(row->checksum),
+        .value = field_text(row->value),
     };
     struct text answer;
     int result;
@@ -119,7 +123,7 @@ int prserv_import_one(
     }
     result = handle_ask(server, &request, &answer, error);
     if (result == 0)
-        result = answer_read_imported(answer, error);
+        result = answer_read_imported(answer, request.value, error);
     return handle_end(server, request.kind, result, error);
 }
 

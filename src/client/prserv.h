@@ -47,8 +47,8 @@ enum prserv_code {
     PRSERV_ERROR_CONNECTION = -3, /* no connection, or it broke */
     PRSERV_ERROR_TIMEOUT = -4,    /* no answer in time */
     PRSERV_ERROR_PROTOCOL = -5,   /* what came was no answer */
-    PRSERV_ERROR_REFUSED = -6,    /* the server said no (the text holds its reason), or what it
-                                     gave is no revision */
+    PRSERV_ERROR_REFUSED = -6,    /* the server said no (the text holds its reason), or gave no
+                                     revision, or another one than it was to store */
     PRSERV_ERROR_STOPPED = -7,    /* the callback did not want to go on */
 };
 

@@ -64,7 +64,7 @@ static int take_inside(struct splitter *splitter, char byte)
         return 0;
     }
     if (byte == ',')
-        splitter->state = element ? SPLITTER_ELEMENT : SPLITTER_KEY;
+        splitter->state = element ? SPLITTER_NEXT_ELEMENT : SPLITTER_NEXT_KEY;
     else if (!element)
         splitter->state = SPLITTER_END;
     result = hand_on(splitter);
@@ -106,8 +106,9 @@ static int take(struct splitter *splitter, char byte)
     case SPLITTER_START:
         return expect(splitter, byte, '{', SPLITTER_KEY);
     case SPLITTER_KEY:
+    case SPLITTER_NEXT_KEY:
         buffer_reset(&splitter->key, KEEP_BYTES);
-        if (byte == '}')
+        if (byte == '}' && splitter->state == SPLITTER_KEY)
             return expect(splitter, byte, '}', SPLITTER_END);
         return expect(splitter, byte, '"', SPLITTER_IN_KEY);
     case SPLITTER_COLON:
@@ -117,12 +118,13 @@ static int take(struct splitter *splitter, char byte)
             return expect(splitter, byte, '[', SPLITTER_ELEMENT);
         return begin_inside(splitter, SPLITTER_IN_VALUE, byte);
     case SPLITTER_ELEMENT:
+    case SPLITTER_NEXT_ELEMENT:
         if (byte == ']')
-            return end_list(splitter);
+            return splitter->state == SPLITTER_ELEMENT ? end_list(splitter) : SPLITTER_NONSENSE;
         return begin_inside(splitter, SPLITTER_IN_ELEMENT, byte);
     case SPLITTER_AFTER_LIST:
         if (byte == ',')
-            return expect(splitter, byte, ',', SPLITTER_KEY);
+            return expect(splitter, byte, ',', SPLITTER_NEXT_KEY);
         return expect(splitter, byte, '}', SPLITTER_END);
     default:
         return SPLITTER_NONSENSE;

@@ -13,11 +13,13 @@
 enum splitter_state {
     SPLITTER_START,
     SPLITTER_KEY, /* or the end of the object */
+    SPLITTER_NEXT_KEY,
     SPLITTER_IN_KEY,
     SPLITTER_COLON,
     SPLITTER_VALUE, /* is about to begin */
     SPLITTER_IN_VALUE,
-    SPLITTER_ELEMENT, /* of a list: is about to begin */
+    SPLITTER_ELEMENT, /* of a list: is about to begin, or the list's end */
+    SPLITTER_NEXT_ELEMENT,
     SPLITTER_IN_ELEMENT,
     SPLITTER_AFTER_LIST,
     SPLITTER_END,

@@ -113,7 +113,7 @@ static void what_is_no_object_is_nonsense(void **state)
 {
     static const char *const texts[] = {"null", "[]", "\"x\"", "}", "{1", "{\"a\"1", "{\"a\":]",
         "{\"a\":[1}", "{\"a\":[}", "{\"a\":}", "{\"a\":,", "{\"a\":[,", "{\"a\":[]1", "{\"a\\",
-        "{}x", "{\"a\":[]]"};
+        "{}x", "{\"a\":[]]", "{\"a\":[1,]", "{\"a\":1,}"};
 
     (void)state;
     for (size_t i = 0; i < COUNT(texts); i++) {
