@@ -31,6 +31,17 @@ def poll(condition, what="the condition", seconds=PATIENCE):
         time.sleep(0.005)
 
 
+def open_files(process):
+    """What the process has open just now; nothing once it has ended."""
+    files = []
+    folder = f"/proc/{process.pid}/fd"
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                files.append(os.readlink(f"{folder}/{name}"))
+    return files
+
+
 def free_port():
     """A port that is free now, and that nobody who asks for port 0 will get."""
     while True:

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from harness import PRSERV, PATIENCE, clean_environment, poll
+from harness import PRSERV, PATIENCE, clean_environment, open_files, poll
 
 ARCHITECTURES = {"core2-64", "qemux86_64", "all"}
 
@@ -352,8 +352,7 @@ def test_a_signal_ends_it_while_it_connects(tmp_path):
 
 
 def has_socket(process):
-    files = os.scandir(f"/proc/{process.pid}/fd")
-    return any(os.readlink(file.path).startswith("socket:") for file in files)
+    return any(file.startswith("socket:") for file in open_files(process))
 
 
 def test_refusals_of_the_server_are_counted_on_both_sides(serve):

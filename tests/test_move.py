@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import glob
 import json
 import os
 import re
@@ -15,7 +14,7 @@ import time
 
 import pytest
 from fake_upstream import FakeUpstream
-from harness import PRSERV, SANITIZER, clean_environment, poll
+from harness import PRSERV, SANITIZER, clean_environment, open_files, poll
 from test_prserv import prserv
 
 PLAIN = [
@@ -546,7 +545,7 @@ def test_an_export_that_is_stopped_leaves_nothing_behind(tmp_path, how):
             [str(PRSERV), "--server", broken.address, "export", str(path)],
             env=clean_environment(),
         )
-        poll(lambda: writes_beside(process.pid, tmp_path), "the writing")
+        poll(lambda: writes_beside(process, tmp_path), "the writing")
         process.send_signal(how)
         assert process.wait(60) == -how
         over.set()
@@ -554,9 +553,8 @@ def test_an_export_that_is_stopped_leaves_nothing_behind(tmp_path, how):
     assert os.listdir(tmp_path) == [path.name]
 
 
-def writes_beside(pid, folder):
-    files = (os.readlink(each) for each in glob.glob(f"/proc/{pid}/fd/*"))
-    return any(file.startswith(str(folder)) for file in files)
+def writes_beside(process, folder):
+    return any(file.startswith(str(folder)) for file in open_files(process))
 
 
 def test_a_broken_connection_ends_an_import():

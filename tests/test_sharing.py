@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import PATIENCE, PRSERVD, Client, Refused, clean_environment, poll
+from harness import (
+    PATIENCE,
+    PRSERVD,
+    Client,
+    Refused,
+    clean_environment,
+    open_files,
+    poll,
+)
 
 M4 = ("m4-1.4.19-r0", "core2-64")
 ZIP = ("zip-3.0-r2", "core2-64")
@@ -425,16 +433,6 @@ def sleeps(process):
     return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M)[1])
 
 
-def has_open(process, path):
-    try:
-        files = [
-            os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()
-        ]
-    except OSError:
-        return False
-    return str(path) in files
-
-
 def listens(path):
     try:
         Client(path).close()
@@ -452,7 +450,10 @@ def test_a_start_waits_for_a_lock(path, journal):
     with locked(path):
         process = subprocess.Popen(command, env=clean_environment())
         ended = lambda: process.poll() is not None  # noqa: E731
-        poll(lambda: ended() or has_open(process, path), "the database to be opened")
+        poll(
+            lambda: ended() or str(path) in open_files(process),
+            "the database to be opened",
+        )
         before = sleeps(process)
         poll(lambda: ended() or sleeps(process) > before + 5, "it to wait for the lock")
     try:

@@ -11,7 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import OPENING, PRSERVD, SANITIZER, Client, clean_environment, poll
+from harness import (
+    OPENING,
+    PRSERVD,
+    SANITIZER,
+    Client,
+    clean_environment,
+    open_files,
+    poll,
+)
 
 PROMISED = 5 if not SANITIZER else 15  # seconds from the signal to the end
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -265,13 +273,6 @@ def test_unix_clients_do_not_keep_it(serve, tmp_path):
     assert not path.exists()
 
 
-def has_open(process, file):
-    links = Path(f"/proc/{process.pid}/fd").iterdir()
-    with contextlib.suppress(OSError):
-        return any(os.readlink(link) == str(file) for link in links)
-    return False
-
-
 def test_a_start_that_waits_for_a_lock_can_be_ended(tmp_path):
     file = tmp_path.resolve() / "rows.db"
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
@@ -284,7 +285,9 @@ def test_a_start_that_waits_for_a_lock_can_be_ended(tmp_path):
             stderr=subprocess.DEVNULL,
         )
         try:
-            poll(lambda: has_open(process, file), "the server to open the file")
+            poll(
+                lambda: str(file) in open_files(process), "the server to open the file"
+            )
             process.terminate()
             assert process.wait(PROMISED) in (0, 1)
         finally:
