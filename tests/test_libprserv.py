@@ -296,6 +296,55 @@ def test_servers_of_old_answer_integers(odd, talk):
     assert "no revision" in talk.fails(REFUSED, "get_pr", *M4, "x")
 
 
+STRANGE_EXPORTS = [
+    b'{"metainfo":@@@,"datainfo":[]}',
+    b'{"metainfo":7,"datainfo":[]}',
+    b'{"metainfo":[],"datainfo":[]}',
+    b'{"metainfo":{},"metainfo":{},"datainfo":[]}',
+    b'{"metainfo":{},"datainfo":{}}',
+    b'{"metainfo":{},"datainfo":[],"datainfo":[]}',
+    b'{"metainfo":{},"datainfo":[],}',
+    b'{"' + b"x" * 2000,
+]
+
+
+@pytest.mark.parametrize("message", STRANGE_EXPORTS, ids=range(len(STRANGE_EXPORTS)))
+def test_an_export_that_is_none(odd, talk, message):
+    odd.behave = lambda connection, *_: connection.send(message + b"\n")
+    rows, answer = talk.connect(odd.address).export()
+    assert (rows, answer["code"]) == ([], PROTOCOL), answer
+
+
+def test_a_server_that_sends_without_end_is_left(odd, talk):
+    def flood(connection, *_):
+        while connection.is_open:
+            connection.send(b'{"value":"1"}\n' * 100_000)
+
+    odd.behave = flood
+    talk.connect(odd.address)
+    ask = [*M4, "x" * 10_000_000, None]
+    answer = talk.call("batch", [*M4, "x", None], ask, ask, ask)
+    assert answer["code"] == PROTOCOL and "more than it was asked" in answer["text"]
+
+
+def test_connecting_again_is_named(serve, talk, tmp_path):
+    path = tmp_path / "socket"
+    server = serve("--bind", f"unix://{path}", bind=False)
+    talk.connect(f"unix://{path}").done("ping")
+    server.stop()
+    text = talk.fails(CONNECTION, "ping")
+    assert text.startswith(f"unix://{path}: ping: can't connect: ")
+
+
+def test_controls_of_terminals_are_no_part_of_a_reason(odd, talk):
+    hostile = "\x1b[2J \x9b31m \u202e\u2028 \x7f gr\u00fcn \U0001f600"
+    odd.behave = lambda connection, *_: connection.answer(
+        {"invoke-error": {"message": hostile}}
+    )
+    text = talk.connect(odd.address).fails(REFUSED, "ping")
+    assert text == f"{odd.address}: ping: ?[2J ?31m ?? ? gr\u00fcn \U0001f600"
+
+
 def test_a_refused_export_has_the_servers_reason(odd, talk):
     odd.behave = lambda connection, *_: connection.answer(
         {"invoke-error": {"message": "not today"}}

@@ -377,6 +377,8 @@ HEADER = "version,pkgarch,checksum,value\n"
         ('PRAUTO$v$a$c += "1"\n', 1, "+="),
         ('PRAUTO$v$a$c : "1"\n', 1, "not an assignment"),
         ('= "1"\n', 1, "not an assignment"),
+        ('PRAUTO$v$a$c:append = "1"\n', 1, "override"),
+        ('PRAUTO$${PV}$a$c = "1"\n', 1, "expand"),
         ('PRAUTO$v$a$c+="1"\n', 1, "+="),
         ('PRAUTO$v$a$c =. "1"\n', 1, "=."),
         ("PRAUTO$v$a$c = 1\n", 1, "quotes"),
@@ -402,6 +404,10 @@ HEADER = "version,pkgarch,checksum,value\n"
         ('{"datainfo":[\n', 2, "midway"),
         ('{"invoke-error":{"message":"x"}}', 1, "refusal"),
         ('{"metainfo":{}}', 1, "datainfo"),
+        ('{"datainfo":{}}', 1, "not the JSON of an export"),
+        ('{"datainfo":[],"datainfo":[]}', 1, "not the JSON of an export"),
+        ('{"datainfo":[],}', 1, "not the JSON of an export"),
+        ('{"' + "x" * 2000, 1, "too long"),
         ("[]", 1, "not the JSON of an export"),
         (b"version,pkgarch,checksum,value\nv,a,\xff,1\n", 2, "UTF-8"),
     ],
@@ -597,9 +603,10 @@ def test_an_export_replaces_an_older_file_and_keeps_its_mode(server, tmp_path):
 
 def test_where_nothing_can_be_written(server, tmp_path):
     store(server, PLAIN)
-    for name in ("/dev/full", str(tmp_path / "missing" / "rows.csv")):
+    missing = str(tmp_path / "missing" / "rows.csv")
+    for name, status in ("/dev/full", 1), (missing, 2), (str(tmp_path), 2):
         done = move(server, "export", name)
-        assert done.returncode == 1, name
+        assert done.returncode == status, name
         assert name in done.stderr
 
 
@@ -610,11 +617,32 @@ def test_a_full_disk_is_named_during_a_long_export(server):
     assert "/dev/full: can't be written: No space left" in done.stderr
 
 
+def test_standard_output_by_name_is_not_replaced(server, tmp_path):
+    store(server, PLAIN)
+    path = tmp_path / "rows"
+    path.write_text("before\n")
+    with open(path, "a", encoding="utf-8") as file:
+        command = [str(PRSERV), "--server", server.address, "export", "/dev/stdout"]
+        subprocess.run(command, stdout=file, check=True, env=clean_environment())
+    assert path.read_text().startswith("before\n") and "PRAUTO$" in path.read_text()
+
+
+def test_half_a_byte_order_mark_is_no_text(server):
+    done = feed(server, b"\xef\xbb" + HEADER.encode())
+    assert done.returncode == 2 and b"UTF-8" in done.stderr
+
+
+def test_a_line_without_end_ends_the_import(server):
+    done = move(server, "import", "/dev/zero", "--keep-going")
+    assert done.returncode == 1
+    assert "/dev/zero:1: the line is too long" in done.stderr
+
+
 def test_a_link_to_nothing_is_not_replaced(server, tmp_path):
     link = tmp_path / "link.csv"
     link.symlink_to(tmp_path / "rows.csv")
     done = move(server, "export", str(link))
-    assert done.returncode == 1 and "link" in done.stderr
+    assert done.returncode == 2 and "link" in done.stderr
     assert link.is_symlink()
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+from fake_upstream import FakeUpstream
 from harness import PRSERV, ROOT, clean_environment
 
 PACKAGE = ("m4-1.4.19-r0", "core2-64")
@@ -98,6 +99,38 @@ def test_options_that_are_not_understood_are_named(server):
         done = prserv("--server", server.address, *words)
         assert done.returncode == 2 and named in done.stderr, words
     assert prserv("--server", server.address, "--", "ping").returncode == 0
+
+
+def test_what_a_server_says_does_no_harm_to_a_terminal():
+    hostile = "\x1b[2J\x07\x9b"
+    stats = {
+        "version": hostile,
+        "requests": {hostile: {"count": 1}},
+        "upstream": {"address": hostile, "state": "a\nb"},
+        "nul": "\0",
+    }
+    with FakeUpstream() as fake:
+        fake.behave = lambda talk, *_: talk.answer(stats)
+        text = prserv("--server", fake.address, "status").stdout
+        answer = prserv("--server", fake.address, "--json", "status").stdout
+        fake.behave = lambda talk, *_: talk.answer({"alive": False})
+        assert prserv("--server", fake.address, "ping").returncode == 1
+    assert "?[2J??" in text and "a?b" in text
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+    assert answer.isascii() and json.loads(answer) == stats
+
+
+def test_a_closed_standard_output_is_no_connection(server):
+    with server.client() as client:
+        client.get_pr("m4", "all", "x")
+    for words in ("export", "--version", "--help", "ping"):
+        done = subprocess.run(
+            ["sh", "-c", '"$@" >&-', "sh", PRSERV, "--server", server.address, words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 1 and "standard output" in done.stderr, words
 
 
 def test_exit_3_means_that_there_is_no_connection():

@@ -1,7 +1,6 @@
 """Several servers, read-write and read-only, and other programs on one database file."""
 
 import hashlib
-import os
 import re
 import sqlite3
 import subprocess

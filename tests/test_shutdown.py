@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from harness import (

@@ -45,4 +45,8 @@ static inline struct text text_strip(struct text text)
     return text;
 }
 
+/* Makes a string fit for a terminal: what is no UTF-8, controls, and what turns the direction
+ * of writing become question marks. It gets no longer. */
+void text_make_printable(char *string);
+
 #endif

@@ -31,14 +31,32 @@ static bool has_member(struct text *text, const char *name)
     return take(text, "{") && take(text, name) && take(text, ":");
 }
 
+/* A revision, or what test-package says; an integer, from servers of old. A revision may
+ * be longer than the head. */
+static bool is_value(struct text value)
+{
+    bool quoted = take(&value, "\"");
+    size_t length = 0;
+
+    if (!quoted && (take(&value, "true") || take(&value, "false")))
+        return take(&value, "}");
+    while (value.length > 0 && ((value.bytes[0] >= '0' && value.bytes[0] <= '9') ||
+                                   (quoted && value.bytes[0] == '.' && length > 0))) {
+        value = (struct text){.bytes = value.bytes + 1, .length = value.length - 1};
+        length++;
+    }
+    return length > 0 &&
+           (value.length == 0 || ((!quoted || take(&value, "\"")) && take(&value, "}")));
+}
+
 static bool is_right(struct text head)
 {
     struct text value = head;
 
     if (has_member(&value, "\"value\""))
-        return !take(&value, "null");
+        return is_value(value);
     value = head;
-    return has_member(&value, "\"alive\"");
+    return has_member(&value, "\"alive\"") && take(&value, "true") && take(&value, "}");
 }
 
 static void keep_head(struct bench_answer_reader *reader, struct text piece)

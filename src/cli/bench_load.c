@@ -20,6 +20,7 @@
 
 #define EVENTS 256
 #define INPUT_BYTES ((size_t)256 * 1024)
+#define MOST_UNSENT_BYTES ((size_t)8 * 1024 * 1024) /* more than any depth needs */
 #define TICK_NS 200000000ull
 #define STOP_NS 3000000000ull /* how long answers are waited for after a signal */
 #define NS_IN_MS 1000000ull
@@ -169,6 +170,10 @@ static void fill(struct bench_load *load, struct slot *slot)
     if (load->options.reconnect || slot->sent == slot->out.length) {
         buffer_reset(&slot->out, INPUT_BYTES);
         slot->sent = 0;
+    }
+    if (slot->out.length - slot->sent > MOST_UNSENT_BYTES) {
+        give_up(load, "the server answers what it has not read");
+        return;
     }
     if (load->options.reconnect)
         buffer_append_string(&slot->out, OPENING_CLIENT);

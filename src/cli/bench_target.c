@@ -2,6 +2,8 @@
  * full, so it always waits. */
 #include "cli/bench_target.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -123,6 +125,7 @@ int bench_target_find(
     if (address_parse(&named, address, error) != 0)
         return ERROR_INPUT;
     address_format(&named, target->text);
+    text_make_printable(target->text);
     target->timeout_ms = timeout_ms;
     return named.is_unix ? find_unix(target, &named, error) : find_tcp(target, &named, error);
 }

@@ -77,6 +77,8 @@ static int read_line(struct text line, struct prserv_row *row, struct error *err
         return ROW_END;
     if (!conf_stands_at(name, 0, CONF_ROW))
         return refuse("neither " CONF_ROW "..., " CONF_PACKAGE "... nor " CONF_LOCKDOWN, error);
+    if (conf_name_refused(name))
+        return refuse(conf_name_refused(name), error);
     name.bytes += strlen(CONF_ROW);
     name.length -= strlen(CONF_ROW);
     if (!split_last(&name, &row->checksum) || !split_last(&name, &row->pkgarch))
@@ -101,8 +103,10 @@ static int conf_next(struct row_reader *reader, struct prserv_row *row, struct e
             (void)error_set_memory(error);
             return ROW_BROKEN;
         }
-        if (conf->text.length > MOST_ROW_BYTES)
-            return refuse("the line is too long", error);
+        if (conf->text.length > MOST_ROW_BYTES) {
+            (void)refuse("the line is too long", error);
+            return ROW_BROKEN;
+        }
         line = buffer_text(&conf->text);
         if (line.length > 0)
             line = text_strip(line);

@@ -15,6 +15,7 @@ struct csv_reader {
     bool header_read;
     bool refused; /* this record; it is read to its end */
     unsigned n_fields;
+    size_t bytes; /* of the record */
     bool quoted[FIELDS];
     struct buffer fields[FIELDS];
 };
@@ -34,13 +35,17 @@ static void keep(struct csv_reader *csv, int byte, struct error *error)
 
     if (csv->n_fields >= FIELDS)
         refuse(csv, "more than four fields", error);
-    else if (csv->fields[csv->n_fields].length >= MOST_ROW_BYTES)
-        refuse(csv, "the row is too long", error);
     else
         buffer_append(&csv->fields[csv->n_fields], &one, 1);
+    csv->bytes++;
 }
 
-/* What stands between quotes. Returns the byte after them; -2 if they don't end. */
+static bool is_too_long(const struct csv_reader *csv)
+{
+    return csv->bytes > MOST_ROW_BYTES;
+}
+
+/* What stands between quotes. Returns the byte after them; -2 if they don't end, or too late. */
 static int read_quoted(struct csv_reader *csv, struct error *error)
 {
     struct source *source = csv->reader.source;
@@ -48,7 +53,7 @@ static int read_quoted(struct csv_reader *csv, struct error *error)
     for (;;) {
         int byte = source_take(source);
 
-        if (byte == EOF)
+        if (byte == EOF || is_too_long(csv))
             return -2;
         if (byte == '"' && source_peek(source) != '"')
             return source_take(source);
@@ -83,6 +88,8 @@ static int read_field(struct csv_reader *csv, struct error *error)
         if (quoted || byte == '"')
             refuse(csv, "a quote in the middle of a field", error);
         keep(csv, byte, error);
+        if (is_too_long(csv))
+            return -2;
         byte = source_take(source);
     }
     csv->n_fields++;
@@ -113,6 +120,7 @@ static int read_record(struct csv_reader *csv, struct error *error)
     csv->reader.line = source->line;
     csv->refused = false;
     csv->n_fields = 0;
+    csv->bytes = 0;
     for (int i = 0; i < FIELDS; i++)
         buffer_reset(&csv->fields[i], KEEP_BYTES);
     do {
@@ -121,7 +129,9 @@ static int read_record(struct csv_reader *csv, struct error *error)
     if (source_failed(source, error) != 0)
         return ROW_BROKEN;
     if (byte == -2) {
-        (void)error_set(error, ERROR_INPUT, "the quoted field that begins here does not end");
+        (void)error_set(error, ERROR_INPUT, "%s",
+            is_too_long(csv) ? "the row is too long"
+                             : "the quoted field that begins here does not end");
         return ROW_BROKEN;
     }
     if (is_out_of_memory(csv, error))

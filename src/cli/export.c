@@ -161,8 +161,20 @@ static int finish(const struct cli *cli, const struct asked *asked, struct expor
     return exporting->left_out > 0 ? CLI_NO : CLI_DONE;
 }
 
-static int export_to(
-    const struct cli *cli, const struct asked *asked, const char *format, struct prserv *server)
+static int connect_and_export(
+    const struct cli *cli, const struct asked *asked, struct exporting *exporting)
+{
+    struct prserv *server;
+    int status = cli_connect(cli, &server);
+
+    if (status == CLI_DONE) {
+        status = export_rows(server, asked, exporting);
+        prserv_close(server);
+    }
+    return status;
+}
+
+static int export_to(const struct cli *cli, const struct asked *asked, const char *format)
 {
     struct exporting exporting = {.begun = false};
     struct outfile out;
@@ -170,14 +182,14 @@ static int export_to(
 
     if (outfile_open(&out, asked->file, &exporting.error) != 0) {
         (void)fprintf(stderr, "prserv export: %s\n", exporting.error.text);
-        return CLI_NO;
+        return CLI_USAGE;
     }
     exporting.out = &out;
     exporting.writer = make_writer(asked, format, out.file);
     if (exporting.writer) {
         exporting.writer->left_out = name_left_out;
         exporting.writer->context = &exporting;
-        status = export_rows(server, asked, &exporting);
+        status = connect_and_export(cli, asked, &exporting);
     } else {
         (void)fprintf(stderr, "prserv export: out of memory, or no room for a temporary file\n");
         status = CLI_NO;
@@ -202,7 +214,6 @@ static int run_export(struct cli *cli, int argc, char **argv)
         {"lockdown", &asked.lockdown, NULL},
         {NULL, NULL, NULL},
     };
-    struct prserv *server;
     const char *format;
     char **words;
     int n_words;
@@ -221,12 +232,7 @@ static int run_export(struct cli *cli, int argc, char **argv)
                                 "with --checksum does not bring");
     if (cli->json && is_standard(&asked) && strcmp(format, "json") != 0)
         return cli_misused(cli, "--json on standard output is for the format json; or name a FILE");
-    status = cli_connect(cli, &server);
-    if (status != CLI_DONE)
-        return status;
-    status = export_to(cli, &asked, format, server);
-    prserv_close(server);
-    return status;
+    return export_to(cli, &asked, format);
 }
 
 const struct cli_command command_export = {

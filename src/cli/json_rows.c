@@ -14,7 +14,7 @@
 struct json_reader {
     struct row_reader reader; /* first */
     struct splitter splitter;
-    bool has_rows; /* a list, maybe empty */
+    bool has_rows; /* the list has ended */
     bool found;
     struct buffer text; /* of the row that was found */
     json_t *row;        /* owns the texts of the row that was handed out */
@@ -29,7 +29,7 @@ struct json_writer {
 /* ---- reading ---- */
 
 /* The splitter can't be stopped and go on: it is fed so little that it finds one row at most. */
-static int found_member(void *context, struct text key, struct text value)
+static int found_member(void *context, enum splitter_part part, struct text key, struct text value)
 {
     struct json_reader *json = context;
 
@@ -37,8 +37,10 @@ static int found_member(void *context, struct text key, struct text value)
         return FOUND_ERROR;
     if (!text_is(key, "datainfo"))
         return 0;
-    json->has_rows = true;
-    if (value.length == 0) /* the list ends */
+    if (json->has_rows || part == SPLITTER_MEMBER)
+        return SPLITTER_NONSENSE;
+    json->has_rows = part == SPLITTER_LIST_END;
+    if (json->has_rows)
         return 0;
     json->found = true;
     buffer_reset(&json->text, KEEP_BYTES);
@@ -77,8 +79,6 @@ static int find_row(struct json_reader *json, struct error *error)
         if (byte == EOF)
             return at_end(json, error);
         result = splitter_feed(&json->splitter, (struct text){.bytes = &one, .length = 1});
-        if (json->splitter.value.length > MOST_ROW_BYTES)
-            return broken("the row is too long", error);
     }
     if (result == 0)
         return ROW_READ;
@@ -86,6 +86,8 @@ static int find_row(struct json_reader *json, struct error *error)
         return broken("this is a server's refusal, not an export", error);
     if (result == SPLITTER_NO_MEMORY)
         return broken("out of memory", error);
+    if (result == SPLITTER_TOO_LONG)
+        return broken("the row is too long", error);
     return broken("not the JSON of an export: {\"metainfo\": {}, \"datainfo\": [...]}", error);
 }
 

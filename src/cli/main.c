@@ -2,9 +2,11 @@
 #include "cli/cli.h"
 #include "version.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_SERVER "127.0.0.1:8585"
 
@@ -65,21 +67,44 @@ static int read_options(struct cli *cli, int argc, char **argv, int *status)
     return at;
 }
 
+/* Where standard input, output or error is closed, what is opened next would take its
+ * place: a connection, to which output then went. */
+static void fill_standard_files(void)
+{
+    while (true) {
+        int descriptor = open("/dev/null", O_RDONLY);
+
+        if (descriptor < 0 || descriptor > STDERR_FILENO) {
+            if (descriptor >= 0)
+                (void)close(descriptor);
+            return;
+        }
+    }
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    int status;
+    int at = read_options(cli, argc, argv, &status);
+
+    if (at < 0)
+        return status;
+    if (at == argc)
+        return cli_misused(cli, "no command was given");
+    cli->command = find_command(argv[at]);
+    if (!cli->command)
+        return cli_misused(cli, "there is no command '%s'", argv[at]);
+    return cli->command->run(cli, argc - at, argv + at);
+}
+
 int main(int argc, char **argv)
 {
     const char *host = getenv("PRSERV_HOST");
     struct cli cli = {.server = host && host[0] ? host : DEFAULT_SERVER};
     int status;
-    int at = read_options(&cli, argc, argv, &status);
 
-    if (at < 0)
-        return status;
-    if (at == argc)
-        return cli_misused(&cli, "no command was given");
-    cli.command = find_command(argv[at]);
-    if (!cli.command)
-        return cli_misused(&cli, "there is no command '%s'", argv[at]);
-    status = cli.command->run(&cli, argc - at, argv + at);
+    fill_standard_files();
+    status = run(&cli, argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         perror("prserv: standard output");
         return status == CLI_DONE ? CLI_NO : status;

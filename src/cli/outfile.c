@@ -61,6 +61,15 @@ static int open_temporary(struct outfile *out, mode_t mode, struct error *error)
     return failed(out, error);
 }
 
+/* /dev/stdout, and a file that it is: that is not to be replaced under it. */
+static bool is_standard_output(const struct stat *status)
+{
+    struct stat standard;
+
+    return fstat(STDOUT_FILENO, &standard) == 0 && standard.st_dev == status->st_dev &&
+           standard.st_ino == status->st_ino;
+}
+
 /* errno of the failed write may be gone; writing what is left fails for the same reason. */
 int outfile_failed(const struct outfile *out, struct error *error)
 {
@@ -80,8 +89,10 @@ int outfile_open(struct outfile *out, const char *name, struct error *error)
     *out = (struct outfile){.file = stdout};
     if (!name || strcmp(name, "-") == 0)
         return 0;
-    out->file = NULL;
     exists = stat(name, &status) == 0;
+    if (exists && is_standard_output(&status))
+        return 0;
+    out->file = NULL;
     if (!exists && lstat(name, &status) == 0)
         return error_set(error, ERROR_SYSTEM,
             "%s: can't be written: it is a link to a file that is not there", name);

@@ -16,8 +16,8 @@ struct outfile {
     bool nameless;   /* the temporary name is not there yet */
 };
 
-/* name NULL or "-" is standard output. outfile_commit or outfile_discard has to follow.
- * Fails with ERROR_MEMORY or ERROR_SYSTEM. */
+/* name NULL or "-" is standard output, so is a file that it goes to. outfile_commit or
+ * outfile_discard has to follow. Fails with ERROR_MEMORY or ERROR_SYSTEM. */
 ERROR_MUST_CHECK int outfile_open(struct outfile *out, const char *name, struct error *error);
 
 /* Puts the file in its place; or discards it, and says why. */

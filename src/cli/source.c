@@ -4,18 +4,23 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static void skip_mark(struct source *source)
+/* Passes over a byte order mark; what only begins like one is no text. */
+static int skip_mark(struct source *source, struct error *error)
 {
     static const char mark[] = "\xef\xbb\xbf";
 
-    for (int i = 0; i < 3 && source_peek(source) == (unsigned char)mark[i]; i++)
-        (void)source_take(source);
+    for (int i = 0; i < 3 && (i > 0 || source_peek(source) == (unsigned char)mark[0]); i++) {
+        if (source_take(source) != (unsigned char)mark[i])
+            return error_set(error, ERROR_INPUT, "%s: it is not UTF-8", source->name);
+    }
+    return 0;
 }
 
 int source_open(struct source *source, const char *name, struct error *error)
 {
     bool standard = strcmp(name, "-") == 0;
     struct stat status;
+    int result;
     int next;
 
     *source = (struct source){.name = standard ? "standard input" : name, .line = 1};
@@ -24,16 +29,17 @@ int source_open(struct source *source, const char *name, struct error *error)
         return error_set(error, ERROR_SYSTEM, "%s: can't be read: %s", name, strerror(errno));
     if (fstat(fileno(source->file), &status) == 0 && S_ISREG(status.st_mode))
         source->size_bytes = (uint64_t)status.st_size;
-    skip_mark(source);
-    next = source_peek(source);
+    result = skip_mark(source, error);
+    next = result == 0 ? source_peek(source) : EOF;
     while (next == ' ' || next == '\t' || next == '\r' || next == '\n') {
         (void)source_take(source);
         next = source_peek(source);
     }
-    if (source_failed(source, error) == 0)
-        return 0;
-    source_close(source);
-    return ERROR_SYSTEM;
+    if (result == 0)
+        result = source_failed(source, error);
+    if (result != 0)
+        source_close(source);
+    return result;
 }
 
 void source_close(struct source *source)
@@ -57,22 +63,13 @@ int source_take_line(struct source *source, struct buffer *line)
     buffer_reset(line, (size_t)64 * 1024);
     if (byte == EOF)
         return 0;
-    for (; byte != EOF && byte != '\n'; byte = source_take(source)) {
+    for (; byte != EOF && byte != '\n' && line->length <= MOST_ROW_BYTES;
+         byte = source_take(source)) {
         char one = (char)byte;
 
-        if (line->length <= MOST_ROW_BYTES)
-            buffer_append(line, &one, 1);
+        buffer_append(line, &one, 1);
     }
     return 1;
-}
-
-void source_skip_line(struct source *source)
-{
-    int byte;
-
-    do {
-        byte = source_take(source);
-    } while (byte != EOF && byte != '\n');
 }
 
 int source_failed(const struct source *source, struct error *error)

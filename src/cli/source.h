@@ -8,8 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* A row is no longer than this; what is longer is refused. */
-#define MOST_ROW_BYTES ((size_t)16 * 1024 * 1024)
+/* A row is no longer than this; what is longer is refused, and ends the reading. */
+#define MOST_ROW_BYTES ((size_t)256 * 1024 * 1024)
 
 struct source {
     FILE *file;
@@ -20,7 +20,7 @@ struct source {
 };
 
 /* Opens a file; "-" is standard input. A byte order mark and what is blank at the
- * beginning are passed over. name has to live on. Fails with ERROR_SYSTEM. */
+ * beginning are passed over. name has to live on. Fails with ERROR_SYSTEM and ERROR_INPUT. */
 ERROR_MUST_CHECK int source_open(struct source *source, const char *name, struct error *error);
 
 /* A source that was never opened (all zero) is allowed. */
@@ -41,11 +41,8 @@ static inline int source_take(struct source *source)
 int source_peek(struct source *source);
 
 /* Takes a line without its end. Returns 1, or 0 at the end of the file. A line that is too
- * long is taken to its end, and its beginning kept. */
+ * long is taken until it is longer than MOST_ROW_BYTES. */
 int source_take_line(struct source *source, struct buffer *line);
-
-/* Takes what is left of a line. */
-void source_skip_line(struct source *source);
 
 /* Has reading failed, not ended? Then describes it. */
 int source_failed(const struct source *source, struct error *error);

@@ -1,4 +1,5 @@
 /* status: the server's answer to get-stats, for people. */
+#include "base/text.h"
 #include "cli/commands.h"
 
 #include <inttypes.h>
@@ -12,11 +13,21 @@ static json_int_t number(const json_t *object, const char *name)
     return json_integer_value(json_object_get(object, name));
 }
 
-static const char *string(const json_t *object, const char *name)
-{
-    const char *value = json_string_value(json_object_get(object, name));
+/* What came from the server, cut and fit for a terminal. */
+struct printable {
+    char text[256];
+};
 
-    return value ? value : "?";
+static const char *print_into(struct printable *printable, const char *string)
+{
+    (void)snprintf(printable->text, sizeof printable->text, "%s", string ? string : "?");
+    text_make_printable(printable->text);
+    return printable->text;
+}
+
+static const char *string(const json_t *object, const char *name, struct printable *printable)
+{
+    return print_into(printable, json_string_value(json_object_get(object, name)));
 }
 
 static void print_uptime(json_int_t seconds)
@@ -48,14 +59,15 @@ static void print_time(const char *name, json_int_t us)
 
 static void print_requests(const json_t *requests)
 {
+    struct printable printable;
     const char *name;
     json_t *counts;
 
     (void)printf("\n%-16s %12s %10s\n", "request", "answered", "errors");
     json_object_foreach((json_t *)requests, name, counts)
     {
-        (void)printf("%-16s %12lld %10lld\n", name, (long long)number(counts, "count"),
-            (long long)number(counts, "errors"));
+        (void)printf("%-16s %12lld %10lld\n", print_into(&printable, name),
+            (long long)number(counts, "count"), (long long)number(counts, "errors"));
     }
 }
 
@@ -78,12 +90,15 @@ static void print_batches(const json_t *batches)
 static void print_upstream(const json_t *upstream)
 {
     const json_t *round_trip = json_object_get(upstream, "round_trip_us");
+    struct printable address;
+    struct printable state;
 
     if (!json_is_object(upstream)) {
         (void)printf("upstream     none\n");
         return;
     }
-    (void)printf("upstream     %s, %s\n", string(upstream, "address"), string(upstream, "state"));
+    (void)printf("upstream     %s, %s\n", string(upstream, "address", &address),
+        string(upstream, "state", &state));
     (void)printf("             %lld questions, %lld errors",
         (long long)number(upstream, "questions"), (long long)number(upstream, "errors"));
     print_time(", round trip p50", number(round_trip, "p50"));
@@ -95,13 +110,14 @@ static void print_status(const char *address, const json_t *stats)
 {
     const json_t *database = json_object_get(stats, "database");
     const json_t *connections = json_object_get(stats, "connections");
+    struct printable printable;
 
     (void)printf("server       %s\n", address);
-    (void)printf("version      %s\n", string(stats, "version"));
+    (void)printf("version      %s\n", string(stats, "version", &printable));
     print_uptime(number(stats, "uptime_s"));
     (void)printf("mode         %s\n",
         json_is_true(json_object_get(stats, "read_only")) ? "read-only" : "read-write");
-    (void)printf("database     %s, %lld rows\n", string(database, "kind"),
+    (void)printf("database     %s, %lld rows\n", string(database, "kind", &printable),
         (long long)number(database, "rows"));
     (void)printf("connections  %lld open, %lld accepted, %lld refused\n",
         (long long)number(connections, "open"), (long long)number(connections, "accepted"),
@@ -132,13 +148,13 @@ static int run_status(struct cli *cli, int argc, char **argv)
     prserv_close(server);
     if (status != CLI_DONE)
         return status;
-    stats = cli->json ? NULL : json_loads(answer, 0, NULL);
-    if (stats)
-        print_status(cli->server, stats);
-    else
-        (void)printf("%s\n", answer);
-    json_decref(stats);
+    stats = json_loads(answer, JSON_ALLOW_NUL, NULL);
     free(answer);
+    if (!cli->json)
+        print_status(cli->server, stats);
+    else if (json_dumpf(stats, stdout, JSON_COMPACT | JSON_ENSURE_ASCII) == 0)
+        (void)putchar('\n');
+    json_decref(stats);
     return CLI_DONE;
 }
 

@@ -16,7 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ANSWER_BYTES ((size_t)1024 * 1024 * 1024) /* of one that is kept as a whole */
+#define ANSWER_BYTES ((size_t)256 * 1024 * 1024) /* of one that is kept as a whole */
+#define EARLY_BYTES ((size_t)32 * 1024 * 1024)   /* of answers that come while requests are sent */
 
 void channel_init(struct channel *channel)
 {
@@ -130,6 +131,8 @@ int channel_send(struct channel *channel, struct text text, struct prserv_error 
                 result = receive(channel, &none, error);
             if (result == PRSERV_ERROR_CONNECTION)
                 return 0;
+            if (result == 0 && channel->framer.input.length > EARLY_BYTES)
+                return fail(error, PRSERV_ERROR_PROTOCOL, "it sends more than it was asked for");
         } else if (errno == EPIPE || errno == ECONNRESET) {
             return 0;
         } else if (errno != EINTR) {

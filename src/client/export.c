@@ -8,6 +8,7 @@
 struct exporting {
     const struct prserv_export *export;
     struct prserv_error *error;
+    bool has_metainfo;
     bool has_rows; /* the list of rows has come, be it empty */
 };
 
@@ -34,26 +35,36 @@ static int found_row(struct exporting *exporting, struct text json)
     return result == 0 ? 0 : stopped(exporting);
 }
 
+static int no_export(struct prserv_error *error)
+{
+    return fail(error, PRSERV_ERROR_PROTOCOL, "it answered with something that is no export");
+}
+
 static int found_metainfo(struct exporting *exporting, struct text json)
 {
     const struct prserv_export *export = exporting->export;
 
+    if (exporting->has_metainfo || !codec_is_object(json))
+        return no_export(exporting->error);
+    exporting->has_metainfo = true;
     if (!export->metainfo)
         return 0;
     return export->metainfo(export->context, field_of(json)) == 0 ? 0 : stopped(exporting);
 }
 
-static int found(void *context, struct text key, struct text value)
+static int found(void *context, enum splitter_part part, struct text key, struct text value)
 {
     struct exporting *exporting = context;
-    bool list_ends = value.length == 0;
 
     if (text_is(key, "datainfo")) {
-        exporting->has_rows = exporting->has_rows || list_ends;
-        return list_ends ? 0 : found_row(exporting, value);
+        if (exporting->has_rows || part == SPLITTER_MEMBER)
+            return no_export(exporting->error);
+        exporting->has_rows = part == SPLITTER_LIST_END;
+        return exporting->has_rows ? 0 : found_row(exporting, value);
     }
-    if (text_is(key, "metainfo") && !list_ends)
-        return found_metainfo(exporting, value);
+    if (text_is(key, "metainfo"))
+        return part == SPLITTER_MEMBER ? found_metainfo(exporting, value)
+                                       : no_export(exporting->error);
     if (text_is(key, "invoke-error")) {
         struct error reason;
 
@@ -67,7 +78,10 @@ static int feed(struct splitter *splitter, struct text piece, struct prserv_erro
     int result = splitter_feed(splitter, piece);
 
     if (result == SPLITTER_NONSENSE)
-        return fail(error, PRSERV_ERROR_PROTOCOL, "it answered with something that is no export");
+        return no_export(error);
+    if (result == SPLITTER_TOO_LONG)
+        return fail(
+            error, PRSERV_ERROR_PROTOCOL, "a row is longer than %zu bytes", SPLITTER_VALUE_BYTES);
     if (result == SPLITTER_NO_MEMORY)
         return fail(error, PRSERV_ERROR_MEMORY, "out of memory");
     return result;
@@ -100,9 +114,7 @@ static int read_export(struct prserv *server, const struct prserv_export *export
     int result = read_pieces(server, &splitter, piece, last, error);
 
     splitter_free(&splitter);
-    if (result == 0 && !exporting.has_rows)
-        return fail(error, PRSERV_ERROR_PROTOCOL, "it answered with something that is no export");
-    return result;
+    return result == 0 && !exporting.has_rows ? no_export(error) : result;
 }
 
 int prserv_export(

@@ -132,13 +132,23 @@ int handle_write(struct buffer *lines, const struct request *request, struct prs
     return buffer_failed(lines) ? fail(error, PRSERV_ERROR_MEMORY, "out of memory") : 0;
 }
 
+static int describe_reconnect(struct prserv_error *error)
+{
+    const struct prserv_error reason = *error;
+
+    return fail(error, reason.code, "can't connect: %s", reason.text);
+}
+
 static int exchange(struct prserv *server, struct text lines, struct text *answer, bool *last,
     struct prserv_error *error)
 {
     int result = 0;
 
-    if (server->channel.descriptor < 0)
+    if (server->channel.descriptor < 0) {
         result = channel_open(&server->channel, &server->address, error);
+        if (result != 0)
+            return describe_reconnect(error);
+    }
     if (result == 0)
         result = channel_send(&server->channel, lines, error);
     return result == 0 ? channel_receive(&server->channel, answer, last, error) : result;

@@ -7,7 +7,7 @@ static bool is_blank(char byte)
     return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
 }
 
-static int hand_on(struct splitter *splitter)
+static int hand_on(struct splitter *splitter, enum splitter_part part)
 {
     int result;
 
@@ -16,7 +16,7 @@ static int hand_on(struct splitter *splitter)
     if (splitter->value.length == 0)
         return SPLITTER_NONSENSE;
     result = splitter->found(
-        splitter->context, buffer_text(&splitter->key), buffer_text(&splitter->value));
+        splitter->context, part, buffer_text(&splitter->key), buffer_text(&splitter->value));
     buffer_reset(&splitter->value, KEEP_BYTES);
     return result;
 }
@@ -46,8 +46,8 @@ static int end_list(struct splitter *splitter)
     splitter->state = SPLITTER_AFTER_LIST;
     if (buffer_failed(&splitter->key))
         return SPLITTER_NO_MEMORY;
-    return splitter->found(
-        splitter->context, buffer_text(&splitter->key), (struct text){.bytes = NULL});
+    return splitter->found(splitter->context, SPLITTER_LIST_END, buffer_text(&splitter->key),
+        (struct text){.bytes = NULL});
 }
 
 /* A byte inside a value or an element; those that end it are not part of it. */
@@ -61,13 +61,13 @@ static int take_inside(struct splitter *splitter, char byte)
         if (!splitter->in_string && splitter->depth == 0 && (byte == '}' || byte == ']'))
             return SPLITTER_NONSENSE;
         keep(splitter, byte);
-        return 0;
+        return splitter->value.length > SPLITTER_VALUE_BYTES ? SPLITTER_TOO_LONG : 0;
     }
     if (byte == ',')
         splitter->state = element ? SPLITTER_NEXT_ELEMENT : SPLITTER_NEXT_KEY;
     else if (!element)
         splitter->state = SPLITTER_END;
-    result = hand_on(splitter);
+    result = hand_on(splitter, element ? SPLITTER_ONE : SPLITTER_MEMBER);
     return result == 0 && byte == ']' ? end_list(splitter) : result;
 }
 
@@ -91,6 +91,8 @@ static int take_in_key(struct splitter *splitter, char byte)
         splitter->state = SPLITTER_COLON;
     else
         buffer_append(&splitter->key, &byte, 1);
+    if (splitter->key.length > SPLITTER_KEY_BYTES)
+        return SPLITTER_TOO_LONG;
     return byte == '\\' ? SPLITTER_NONSENSE : 0; /* no answer has such a name */
 }
 

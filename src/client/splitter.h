@@ -1,6 +1,6 @@
 /* Takes a JSON object apart while it comes, in constant memory: hands on each member's
- * value, and of a member that is a list each element, as JSON text, and an empty text
- * where the list ends. It does not check that text: whoever reads it does. After it
+ * value, or of a member that is a list each element, as JSON text, and where the list
+ * ends. It does not check that text: whoever reads it does. After it
  * returned something else than 0 it can only be freed. */
 #ifndef PRSERV_SPLITTER_H
 #define PRSERV_SPLITTER_H
@@ -25,9 +25,15 @@ enum splitter_state {
     SPLITTER_END,
 };
 
+enum splitter_part {
+    SPLITTER_MEMBER,  /* a member's value, no list */
+    SPLITTER_ONE,     /* an element of the list that a member has */
+    SPLITTER_LIST_END /* that list has ended; value is empty */
+};
+
 struct splitter {
     /* Both texts are borrowed; 0 to go on, anything else stops splitter_feed. */
-    int (*found)(void *context, struct text key, struct text value);
+    int (*found)(void *context, enum splitter_part part, struct text key, struct text value);
     void *context;
     enum splitter_state state;
     bool in_string;
@@ -39,9 +45,13 @@ struct splitter {
 
 #define SPLITTER_NONSENSE 1
 #define SPLITTER_NO_MEMORY 2
+#define SPLITTER_TOO_LONG 3
 
-/* Returns 0, SPLITTER_NONSENSE if this is no JSON object, SPLITTER_NO_MEMORY, or what
- * found returned. */
+#define SPLITTER_KEY_BYTES ((size_t)1024)
+#define SPLITTER_VALUE_BYTES ((size_t)256 * 1024 * 1024)
+
+/* Returns 0, SPLITTER_NONSENSE if this is no JSON object, SPLITTER_NO_MEMORY,
+ * SPLITTER_TOO_LONG if a key or a value is longer than these, or what found returned. */
 int splitter_feed(struct splitter *splitter, struct text piece);
 
 /* Has the object come to its end? */

@@ -29,6 +29,9 @@ void codec_release(struct request *request);
 /* Is this valid UTF-8? */
 bool codec_is_utf8(struct text text);
 
+/* Is this a JSON object? */
+bool codec_is_object(struct text json);
+
 /* A JSON string: quoted, escaped, ASCII. What is not UTF-8 becomes U+FFFD. */
 void codec_write_string(struct buffer *out, struct text text);
 

@@ -147,6 +147,15 @@ int codec_check_answer(struct text message, const char *name, struct error *erro
     return result;
 }
 
+bool codec_is_object(struct text json)
+{
+    json_t *root = json_loadb(json.bytes, json.length, READ_FLAGS, NULL);
+    bool is_object = json_is_object(root);
+
+    json_decref(root);
+    return is_object;
+}
+
 /* ---- rows of an export ---- */
 
 static bool take_field(const json_t *row, const char *name, struct text *text)

@@ -75,8 +75,8 @@ static bool starts_chunk_stream(struct text line)
 
 static enum framer_result too_long(const struct framer *framer, struct error *error)
 {
-    (void)error_set(error, ERROR_FRAMING,
-        "a message is longer than %zu bytes (see --max-message-bytes)", framer->max_message_bytes);
+    (void)error_set(
+        error, ERROR_FRAMING, "a message is longer than %zu bytes", framer->max_message_bytes);
     return FRAMER_LOST;
 }
 

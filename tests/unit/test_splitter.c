@@ -3,7 +3,8 @@
 
 #include "unit.h"
 
-/* What was found, written down as "key=value;", or "key.;" for the end of a list. */
+/* What was found, written down: "key:value;" a member, "key=value;" one of a list, "key.;"
+ * the end of a list. */
 struct notes {
     struct buffer text;
     int stop_at; /* the find, from 1, that is answered with STOPPED; 0: none */
@@ -12,12 +13,15 @@ struct notes {
 
 #define STOPPED (-7)
 
-static int note(void *context, struct text key, struct text value)
+static int note(void *context, enum splitter_part part, struct text key, struct text value)
 {
+    static const char *const marks[] = {
+        [SPLITTER_MEMBER] = ":", [SPLITTER_ONE] = "=", [SPLITTER_LIST_END] = "."};
+
     struct notes *notes = context;
 
     buffer_append_text(&notes->text, key);
-    buffer_append_string(&notes->text, value.length ? "=" : ".");
+    buffer_append_string(&notes->text, marks[part]);
     buffer_append_text(&notes->text, value);
     buffer_append_string(&notes->text, ";");
     return ++notes->finds == notes->stop_at ? STOPPED : 0;
@@ -54,14 +58,14 @@ static void members_and_elements_are_found_however_they_come(void **state)
         const char *expected;
     } cases[] = {
         {"{}", ""},
-        {"{\"a\":1}", "a=1;"},
-        {"{\"a\":1,\"b\":null}", "a=1;b=null;"},
-        {"{\"a\":{\"b\":[1,{}]},\"c\":\"x\"}", "a={\"b\":[1,{}]};c=\"x\";"},
+        {"{\"a\":1}", "a:1;"},
+        {"{\"a\":1,\"b\":null}", "a:1;b:null;"},
+        {"{\"a\":{\"b\":[1,{}]},\"c\":\"x\"}", "a:{\"b\":[1,{}]};c:\"x\";"},
         {"{\"a\":[]}", "a.;"},
         {"{\"a\":[1,2],\"b\":[\"x\"]}", "a=1;a=2;a.;b=\"x\";b.;"},
         {"{\"a\":[[1,2],{\"b\":3}]}", "a=[1,2];a={\"b\":3};a.;"},
-        {" { \"a\" : [ 1,\n2 ] , \"b\" : 3}", "a=1;a=2 ;a.;b=3;"},
-        {"{\"a b\":1}", "a b=1;"},
+        {" { \"a\" : [ 1,\n2 ] , \"b\" : 3}", "a=1;a=2 ;a.;b:3;"},
+        {"{\"a b\":1}", "a b:1;"},
     };
 
     (void)state;
@@ -77,7 +81,7 @@ static void brackets_commas_and_quotes_in_strings_mean_nothing(void **state)
 {
     (void)state;
     check_found(text_of("{\"a\":\"},]{[\",\"b\":[\"]\",\"\\\"]\",\"\\\\\"]}"), 1,
-        "a=\"},]{[\";b=\"]\";b=\"\\\"]\";b=\"\\\\\";b.;");
+        "a:\"},]{[\";b=\"]\";b=\"\\\"]\";b=\"\\\\\";b.;");
     check_found(text_of("{\"a\":[{\"k\":\"}\\\\\\\"}\"}]}"), 1, "a={\"k\":\"}\\\\\\\"}\"};a.;");
 }
 
@@ -127,6 +131,20 @@ static void what_is_no_object_is_nonsense(void **state)
     }
 }
 
+static void a_key_without_end_is_too_long(void **state)
+{
+    struct notes notes = {.text = BUFFER_EMPTY};
+    struct splitter splitter = new_splitter(&notes);
+    int result = splitter_feed(&splitter, text_of("{\""));
+
+    (void)state;
+    for (size_t i = 0; i <= SPLITTER_KEY_BYTES && result == 0; i++)
+        result = splitter_feed(&splitter, text_of("x"));
+    assert_int_equal(result, SPLITTER_TOO_LONG);
+    splitter_free(&splitter);
+    buffer_free(&notes.text);
+}
+
 static void what_found_returns_stops_it(void **state)
 {
     (void)state;
@@ -141,9 +159,10 @@ static void what_found_returns_stops_it(void **state)
     }
 }
 
-static int ignore(void *context, struct text key, struct text value)
+static int ignore(void *context, enum splitter_part part, struct text key, struct text value)
 {
     (void)context;
+    (void)part;
     (void)key;
     (void)value;
     return 0;
@@ -173,6 +192,7 @@ int main(void)
         cmocka_unit_test(an_object_is_complete_only_at_its_end),
         cmocka_unit_test(blanks_may_follow_the_end),
         cmocka_unit_test(what_is_no_object_is_nonsense),
+        cmocka_unit_test(a_key_without_end_is_too_long),
         cmocka_unit_test(what_found_returns_stops_it),
         cmocka_unit_test(memory_does_not_grow_with_the_number_of_elements),
     };

@@ -1,0 +1,65 @@
+#include "base/text.h"
+
+#include <stdint.h>
+
+/* How many bytes follow the first one of a UTF-8 character; -1: none begins so. */
+static int count_following(unsigned char first, uint32_t *code)
+{
+    if (first < 0x80) {
+        *code = first;
+        return 0;
+    }
+    if (first >= 0xc2 && first < 0xe0) {
+        *code = first & 0x1fu;
+        return 1;
+    }
+    if (first >= 0xe0 && first < 0xf0) {
+        *code = first & 0x0fu;
+        return 2;
+    }
+    *code = first & 0x07u;
+    return first >= 0xf0 && first < 0xf5 ? 3 : -1;
+}
+
+/* Decodes the character there. Returns its bytes, or 0 if there is none. */
+static size_t decode(const char *at, uint32_t *code)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    int following = count_following((unsigned char)*at, code);
+
+    for (int i = 1; i <= following; i++) {
+        if (((unsigned char)at[i] & 0xc0) != 0x80)
+            return 0;
+        *code = *code << 6 | ((unsigned char)at[i] & 0x3fu);
+    }
+    if (following < 0 || *code < least[following] || *code > 0x10ffff ||
+        (*code >= 0xd800 && *code < 0xe000))
+        return 0;
+    return (size_t)following + 1;
+}
+
+/* Controls, separators of lines, and what turns the direction of writing. */
+static bool is_printable(uint32_t code)
+{
+    return code >= 0x20 && (code < 0x7f || code >= 0xa0) && code != 0x200e && code != 0x200f &&
+           !(code >= 0x2028 && code <= 0x202e) && !(code >= 0x2066 && code <= 0x2069);
+}
+
+void text_make_printable(char *string)
+{
+    char *to = string;
+
+    for (const char *from = string; *from;) {
+        uint32_t code;
+        size_t length = decode(from, &code);
+
+        if (length > 0 && is_printable(code)) {
+            memmove(to, from, length);
+            to += length;
+        } else {
+            *to++ = '?';
+        }
+        from += length > 0 ? length : 1;
+    }
+    *to = '\0';
+}
