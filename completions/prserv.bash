@@ -34,8 +34,8 @@ _prserv() {
     import) options="$options --dry-run --keep-going" ;;
     diff) options="$options --all" ;;
     bench)
-        options="$options --work --packages --checksums --seed --history --connections --pipeline
-            --reconnect --seconds --requests --warm-up --warm-up-requests --timeout"
+        options="$options --work --packages --checksums --seed --prepared --history --connections
+            --pipeline --reconnect --seconds --requests --warm-up --warm-up-requests --timeout"
         ;;
     esac
     if [[ $cur == -* ]]; then

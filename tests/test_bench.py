@@ -149,6 +149,16 @@ def test_a_seed_repeats_names_and_checksums(server):
     assert stats(server)["database"]["rows"] == 100
 
 
+def test_what_an_earlier_run_stored_is_not_stored_again(server):
+    words = ("--work", "known", "--packages", 20, "--checksums", 3, "--seed", 7)
+    bench(server.address, *words, "--requests", 1)
+    report = bench(server.address, *words, "--requests", 300, "--prepared")
+    assert report["parameters"]["prepared"] is True
+    assert report["prepared"]["sent"] == 0
+    assert stats(server)["requests"]["import-one"] == {"count": 60, "errors": 0}
+    assert stats(server)["database"]["rows"] == 60
+
+
 def test_the_mix_is_a_build(server):
     words = ("--work", "mix", "--requests", 2000, "--packages", 40, "--checksums", 9)
     report = bench(server.address, *words)

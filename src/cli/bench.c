@@ -136,6 +136,7 @@ static bool read_options(
         {"packages", NULL, &words.packages},
         {"checksums", NULL, &words.checksums},
         {"seed", NULL, &words.seed},
+        {"prepared", &settings->prepared, NULL},
         {"history", &settings->plan.history, NULL},
         {"timeout", NULL, &words.timeout},
         {NULL, NULL, NULL},
@@ -180,6 +181,8 @@ static const char help[] =
     "                          package, recipes hold one [test, known: 1, new: 0, mix: 50]\n"
     "      --seed N            of packages' names and checksums; known from an earlier run\n"
     "                          with it. Otherwise they are new to the server in each run\n"
+    "      --prepared          the content that has to be known was stored by an earlier run\n"
+    "                          with the same seed, packages and checksums: don't do it again\n"
     "      --history           ask with history\n"
     "      --connections N     at once, each with requests of its own [32]\n"
     "      --pipeline N        requests under way on each connection [1]\n"

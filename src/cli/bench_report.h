@@ -13,6 +13,7 @@ struct bench_settings {
     unsigned connections;
     unsigned pipeline;
     bool reconnect;
+    bool prepared;     /* what has to be known is */
     uint64_t requests; /* 0: no limit */
     double seconds;    /* 0: no limit */
     double warm_up_s;

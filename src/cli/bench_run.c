@@ -98,7 +98,7 @@ static int prepare(struct run *run)
     struct bench_load *load;
     int result;
 
-    if (phase.requests == 0)
+    if (phase.requests == 0 || settings->prepared)
         return 0;
     result = connect_all(run, &options, &load);
     if (result == 0)
