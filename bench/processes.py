@@ -1,0 +1,211 @@
+"""The programs that are measured, and what the system knows about them."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+PATIENCE = 30  # seconds that a program has to start or to end
+OPENING = b"PRSERVICE 1.0\nneeds-headers: false\n\n"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Trouble(Exception):
+    """A measurement could not be made; the text says why."""
+
+
+def clean_environment():
+    return {k: v for k, v in os.environ.items() if not k.startswith("PRSERV")}
+
+
+def wait_until(condition, what):
+    """Polls until condition() is true and returns what it gave."""
+    deadline = time.monotonic() + PATIENCE
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise Trouble(f"waited {PATIENCE} s for {what}")
+        time.sleep(0.002)
+    return result
+
+
+def talk(address):
+    """A socket to a server, opened as the protocol wants it."""
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+    connection.sendall(OPENING)
+    return connection
+
+
+class Process:
+    """A server of our own: it ends with its block, at the latest with stop_all."""
+
+    name = "?"
+    running = []
+
+    def __init__(self, command, folder, executable=None):
+        """Its output goes to a file in the folder."""
+        self.log_path = folder / f"{self.name}-{time.monotonic_ns()}.log"
+        self.begun = time.monotonic()
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                executable=executable,
+                cwd=folder,
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us; we end it
+            )
+        self.running.append(self)
+        try:
+            self.address = wait_until(self.listens_on, f"{self.name} to listen")
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self in self.running:
+            self.running.remove(self)
+
+    @classmethod
+    def stop_all(cls):
+        for process in list(cls.running):
+            process.stop()
+
+    @property
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def listens_on(self):
+        self.check()
+        found = re.search(r"Listening on (\S+)", self.log)
+        return found and found[1]
+
+    @property
+    def port(self):
+        return int(self.address.rpartition(":")[2])
+
+    def check(self):
+        """Says so if it has died."""
+        status = self.process.poll()
+        if status is None:
+            return
+        why = f"exit status {status}"
+        if status < 0:
+            why = signal.Signals(-status).name
+        lines = self.log.strip().splitlines()[-5:]
+        raise Trouble(f"{self.name} has ended: {why}; " + " | ".join(lines))
+
+    # ---- /proc ----
+
+    def read_proc(self, name):
+        self.check()
+        with open(f"/proc/{self.process.pid}/{name}", encoding="utf-8") as file:
+            return file.read()
+
+    def cpu_s(self):
+        """Processor time of all its threads so far."""
+        fields = self.read_proc("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_mb(self, which):
+        """VmHWM, its peak, or VmRSS, now."""
+        return (
+            int(re.search(rf"{which}:\s+(\d+) kB", self.read_proc("status"))[1]) / 1e3
+        )
+
+    def forget_peak(self):
+        with open(
+            f"/proc/{self.process.pid}/clear_refs", "w", encoding="ascii"
+        ) as file:
+            file.write("5")
+
+
+class Ceiling(Process):
+    name = "ceiling"
+
+    def __init__(self, bench):
+        super().__init__([bench.build / "bench" / "ceiling"], bench.folder)
+
+
+class Delay(Process):
+    """Stands between a server and those who ask it; half the round trip each way."""
+
+    name = "delay"
+
+    def __init__(self, bench, server, round_trip_ms):
+        program = bench.build / "bench" / "delay"
+        half_us = round_trip_ms * 500
+        super().__init__([program, server.port, half_us], bench.folder)
+
+
+class Prservd(Process):
+    name = "prservd"
+
+    def __init__(self, bench, database=None, upstream=None):
+        command = [bench.build / "prservd", "--host", "127.0.0.1", "--port", "0"]
+        command += ["--sync", "full"]
+        command += ["--file", database or bench.new_file("rows.sqlite3")]
+        if upstream:
+            command += ["--upstream", upstream.address]
+        super().__init__(command, bench.folder)
+
+    def wait_for_answer(self):
+        """Until it has answered once; returns the seconds since it was started."""
+        with talk(self.address) as connection:
+            connection.sendall(b'{"ping":{}}\n')
+            if not connection.recv(100):
+                raise Trouble("prservd closed the connection of a ping")
+        return time.monotonic() - self.begun
+
+
+class Redis(Process):
+    """As durable as prservd: a sync before each answer."""
+
+    name = "redis"
+
+    def __init__(self, bench):
+        # redis-tools holds the server too, under the name of a checker that it is as well;
+        # so no service needs to be installed.
+        program = shutil.which("redis-server") or shutil.which("redis-check-rdb")
+        if not (program and shutil.which("redis-benchmark")):
+            raise Trouble("redis-tools is not installed")
+        self.own_port = free_port()
+        folder = bench.new_file("redis")
+        folder.mkdir()
+        options = f"--port {self.own_port} --bind 127.0.0.1 --dir {folder} --save"
+        durability = "--appendonly yes --appendfsync always"
+        command = ["redis-server", *options.split(), "", *durability.split()]
+        super().__init__(command, bench.folder, executable=program)
+
+    def listens_on(self):
+        self.check()
+        ready = "Ready to accept connections" in self.log
+        return ready and f"127.0.0.1:{self.own_port}"
+
+
+def free_port():
+    """A port that is free now, and that nobody who asks for port 0 will get."""
+    while True:
+        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,0 +1,95 @@
+"""What was measured for a line, and whether that reaches its targets."""
+
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import Optional
+
+from loads import Figures
+
+
+@dataclass
+class Check:
+    """A figure, one value a round; its median is compared with a target, if it has one."""
+
+    what: str
+    unit: str = ""
+    at_least: Optional[float] = None
+    at_most: Optional[float] = None
+    either: bool = False  # of those of a line that have this, one has to be reached
+    values: list = field(default_factory=list)
+
+    @property
+    def value(self):
+        return statistics.median(self.values)
+
+    @property
+    def score(self):
+        """How far it is: 1 is the target, more is better; None without a target."""
+        if self.at_least is not None:
+            return self.value / self.at_least
+        if self.at_most is not None:
+            return self.at_most / max(self.value, 1e-9)
+        return None
+
+    @property
+    def reached(self):
+        return None if self.score is None else self.score >= 1
+
+
+class Record:
+    """Collects figures and checks of a line while its rounds go by."""
+
+    def __init__(self, name, what):
+        self.name = name
+        self.what = what
+        self.measured = {}  # subject: [Figures], one a round
+        self.checks = []
+        self.troubles = []
+
+    def note(self, subject, figures):
+        self.measured.setdefault(subject, []).append(figures)
+        return figures
+
+    def check(self, what, value, **target):
+        known = [check for check in self.checks if check.what == what]
+        if not known:
+            known = [Check(what, **target)]
+            self.checks += known
+        known[0].values.append(value)
+
+    @property
+    def medians(self):
+        return {
+            name: Figures.median(measured) for name, measured in self.measured.items()
+        }
+
+    def verdict(self, check):
+        """reached, not reached, or nothing where there is no target."""
+        if check.reached is None:
+            return ""
+        others = [other for other in self.checks if other.either]
+        if (
+            check.either
+            and not check.reached
+            and any(other.reached for other in others)
+        ):
+            return "(the other is)"
+        return "reached" if check.reached else "NOT REACHED"
+
+    def as_json(self):
+        return {
+            "name": self.name,
+            "what": self.what,
+            "figures": {
+                name: {
+                    "median": asdict(Figures.median(measured)),
+                    "rounds": [asdict(figures) for figures in measured],
+                }
+                for name, measured in self.measured.items()
+            },
+            "checks": [
+                {**asdict(check), "value": check.value, "verdict": self.verdict(check)}
+                for check in self.checks
+            ],
+            "troubles": self.troubles,
+        }
