@@ -481,7 +481,7 @@ def test_the_json_holds_parameters_and_figures(server):
         **{"work": "mix", "history": False, "connections": 32, "pipeline": 1},
         **{"reconnect": False, "requests": 400, "seconds": None, "warm_up_s": 0},
         **{"warm_up_requests": 20, "packages": 1000, "checksums": 50},
-        **{"timeout_s": 30},
+        **{"timeout_s": 30, "prepared": False},
     }
     latency = list(report["latency_us"].values())
     assert list(report["latency_us"]) == ["p50", "p90", "p99", "p99.9", "max"]
