@@ -66,7 +66,7 @@ int address_parse(struct address *address, const char *text, struct error *error
 {
     char host[ADDRESS_HOST_BYTES];
     const char *colon = strrchr(text, ':');
-    unsigned port;
+    unsigned port = 0;
 
     if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
         return parse_unix(address, text + strlen(UNIX_PREFIX), error);

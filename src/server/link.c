@@ -15,7 +15,7 @@
 struct link {
     struct link_events events;
     bool over; /* closed or failed: no more events */
-    char reason[128];
+    struct error reason; /* why the last address failed */
     uv_loop_t *loop;
     uv_getaddrinfo_t resolving;
     struct addrinfo *addresses;
@@ -85,11 +85,11 @@ void link_close(struct link *link)
 static void fail(struct link *link, const char *reason)
 {
     struct link_events events = link->events;
-    char copy[sizeof link->reason];
+    struct error copy; /* reason may be the link's */
 
-    (void)snprintf(copy, sizeof copy, "%s", reason);
+    (void)error_set(&copy, ERROR_SYSTEM, "%s", reason);
     end(link);
-    events.failed(events.context, copy);
+    events.failed(events.context, copy.text);
 }
 
 /* ---- reading and writing ---- */
@@ -185,7 +185,7 @@ static void try_next_address(struct link *link, const char *reason)
 {
     drop_socket(link);
     link->address = link->address->ai_next;
-    (void)snprintf(link->reason, sizeof link->reason, "%s", reason);
+    (void)error_set(&link->reason, ERROR_SYSTEM, "%s", reason);
     try_address(link);
 }
 
@@ -228,7 +228,7 @@ static void try_address(struct link *link)
     int code;
 
     if (!link->address) {
-        fail(link, link->reason);
+        fail(link, link->reason.text);
         return;
     }
     socket = calloc(1, sizeof *socket);
