@@ -1,14 +1,28 @@
 # bash completion for prserv(1)
 
 _prserv() {
-    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    local words=() i word join="" cur prev command="" options="--server --json --help"
     local commands="ping get test max export import diff status bench"
-    local command="" word options="--server --json --help"
 
-    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case " $commands " in
-        *" $word "*)
-            command=$word
+    # Readline cuts words at = and : too: put --format=json and host:8585 together again.
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        if [[ $join || $word == +([=:]) ]]; then
+            words[${#words[@]} - 1]+=$word
+        else
+            words+=("$word")
+        fi
+        [[ $word == +([=:]) ]] && join=1 || join=""
+    done
+    cur=${words[-1]} prev=${words[-2]}
+    if [[ $cur == --*=* ]]; then
+        prev=${cur%%=*} cur=${cur#*=}
+    fi
+    for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        case ${words[i]} in
+        --server) ((i++)) ;;
+        -*) ;;
+        *)
+            command=${words[i]}
             break
             ;;
         esac
@@ -25,6 +39,9 @@ _prserv() {
     --server | --pkgarch | --checksum | --packages | --checksums | --seed | --connections | \
         --pipeline | --seconds | --requests | --warm-up | --warm-up-requests | --timeout)
         return
+        ;;
+    --version) # a version, for export
+        [[ -z $command ]] || return
         ;;
     esac
     case $command in

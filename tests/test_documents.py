@@ -1,5 +1,6 @@
 """What is written about prservd: the manual page and the operator's handbook."""
 
+import errno
 import hashlib
 import os
 import re
@@ -107,10 +108,110 @@ def test_systemd_understands_the_units(tmp_path):
     assert (done.returncode, complaints) == (0, [])
 
 
+def test_bad_options_do_not_start_for_ever():
+    service = (ROOT / "contrib" / "systemd" / "prservd.service.in").read_text()
+    assert "\nRestartPreventExitStatus=2\n" in service
+    assert subprocess.run([PRSERVD, "--nosuch"], capture_output=True).returncode == 2
+
+
+def test_the_sample_of_etc_default_can_be_used(tmp_path):
+    sample = (ROOT / "contrib" / "systemd" / "prservd.default").read_text()
+    assert all(line[:1] in ("", "#") for line in sample.splitlines())
+    offered = dict(re.findall(r"^#(\w+)=(.*)$", sample, flags=re.M))
+    assert "/var/lib/prservd/" in offered.pop("PRSERVD_FILE")
+    assert "/var/lib/prservd/" in offered.pop("PRSERVD_LOG")
+    assert len(offered) >= 5 and set(offered) <= set(re.findall(r"PRSERVD_\w+", HELP))
+    with subprocess.Popen(
+        [PRSERVD, "--host", "127.0.0.1", "--port", "0"],
+        cwd=tmp_path,
+        env=clean_environment(**offered),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        text = ""
+        for line in process.stderr:
+            text += line
+            if "Listening" in line:
+                process.terminate()
+        assert process.wait(30) == 0, text
+    assert "(read-only), upstream: upstream.example.com:8585" in text
+
+
+def test_the_image_is_asked_where_it_listens():
+    """A port in ENV would be bound beside what PRSERVD_BIND names."""
+    dockerfile = (ROOT / "contrib" / "docker" / "Dockerfile").read_text()
+    settings = dockerfile.partition("\nENV ")[2].partition("\nEXPOSE")[0]
+    assert re.findall(r"PRSERVD_\w+", settings) == ["PRSERVD_FILE"]
+    (address,) = re.findall(r'CMD prserv --server (".*") ping', dockerfile)
+    for environment, port in ({}, "8585"), ({"PRSERVD_PORT": "99"}, "99"):
+        said = subprocess.run(
+            ["sh", "-c", f"echo {address}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert said.stdout == f"127.0.0.1:{port}\n"
+
+
 def test_the_recipe_knows_the_licence():
     recipe = (ROOT / "contrib" / "yocto" / "prservd_git.bb").read_text()
     digest = hashlib.md5((ROOT / "LICENSE").read_bytes()).hexdigest()
     assert f"file://LICENSE;md5={digest}" in recipe
+
+
+SYSTEM_REASONS = {
+    os.strerror(errno.EADDRNOTAVAIL),
+    os.strerror(errno.EACCES),
+    os.strerror(errno.ECONNREFUSED),
+    "Name or service not known",
+    "attempt to write a readonly database",
+    "unable to open database file",
+    "disk I/O error",
+}
+
+
+def sources():
+    """All C sources; texts that go on in the next line are one."""
+    files = sorted((ROOT / "src").rglob("*.c"))
+    text = "".join(file.read_text() for file in files)
+    return re.sub(r'"\s*\n\s*"', "", text).replace('\\"', '"')
+
+
+def quoted_messages():
+    """What the handbook's tables say that a program says."""
+    tables = HANDBOOK.partition("## What the errors mean")[2]
+    cells = re.findall(r"^\| (`.*?) \|", tables, flags=re.M)
+    assert len(cells) > 50
+    return [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_the_messages_that_the_handbook_explains_are_real():
+    """A message stands there with … for what changes."""
+    said = sources() + "\n".join(SYSTEM_REASONS)
+    doings = re.findall(r'(?:sqlite_fail|step_once)\(.*, "([^"]+)", error\)', said)
+    said += "".join(f"can't {doing}\n" for doing in doings)
+    for message in quoted_messages():
+        for part in re.split(r"…|FILE:LINE|: (?=[A-Z])", message):
+            part = part.strip(" :")
+            assert part in said, (message, part)
+
+
+def warnings():
+    """What the sources log as WARNING or ERROR, where it has words of its own."""
+    calls = re.findall(r'LOG_(?:WARNING|ERROR),\s*"([^"]+)"', sources())
+    found = [max(re.split(r"%[a-z.*]+", call), key=len).strip(" :;,") for call in calls]
+    assert len(found) > 10
+    return [text for text in found if text]
+
+
+@pytest.mark.parametrize("warning", warnings())
+def test_every_warning_is_explained(warning):
+    explained = [part for text in quoted_messages() for part in text.split("…")]
+    longest = max(
+        (part.strip(" :;,") for part in explained),
+        key=lambda part: (part in warning) * len(part),
+    )
+    assert longest and longest in warning
 
 
 def session():

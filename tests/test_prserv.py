@@ -189,12 +189,25 @@ def test_bash_completes_commands_and_their_options():
         }, command
 
 
+def test_bash_knows_a_value_from_a_command_and_from_a_file():
+    assert complete("prserv", "--server", "get")("") == set(commands())
+    assert complete("prserv", "--server", "get", "ex")("") == set()
+    assert complete("prserv", "--server", "h", ":", "8585")("ex") == {"export"}
+    assert complete("prserv", "--server", "=", "h", ":", "8585")("ex") == {"export"}
+    assert complete("prserv", "export", "--version")("") == set()
+    assert complete("prserv", "--version")("ex") == {"export"}
+    assert complete("prserv", "export", "--format", "=")("j") == {"json"}
+    assert complete("prserv", "export", "--format")("=") == {"conf", "json", "csv"}
+    assert complete("prserv", "bench", "--work", "=")("k") == {"known"}
+    assert complete("prserv", "export")(f"{ROOT}/RE") == {f"{ROOT}/README.md"}
+
+
 def test_zsh_completes_the_same():
     text = (ROOT / "completions" / "_prserv").read_text()
     for command in commands():
         assert f"'{command}:" in text
         for option in options_of(command):
-            assert f"'{option}[" in text, (command, option)
+            assert re.search(rf"'{option}=?\[", text), (command, option)
     if shutil.which("zsh"):
         subprocess.run(["zsh", "-n", ROOT / "completions" / "_prserv"], check=True)
 
