@@ -324,6 +324,7 @@ def test_read_only_stores_nothing(serve, way):
 def test_read_only_makes_no_database(serve):
     server = serve("--read-only")
     assert server.get_pr("m4-1", "all", "a") == "0"
+    assert "prserv.sqlite3 is not there: nothing is known" in server.log
     assert not (server.folder / "prserv.sqlite3").exists()
 
 

@@ -99,6 +99,9 @@ static void log_start(const struct options *options, struct log *log)
     if (options->sync != STORE_SYNC_FULL && !options->read_only)
         log_write(log, LOG_WARNING,
             "With --sync other than full, the power failing can take back answers that were sent");
+    if (options->read_only && access(options->file, F_OK) != 0)
+        log_write(log, LOG_WARNING, "%s is not there: nothing is known until somebody makes it",
+            options->file);
 }
 
 /* report: the descriptor that waits to hear how the start went, or -1. */
