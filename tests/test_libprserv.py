@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -880,6 +881,25 @@ def test_a_strangers_program_is_compiled_and_runs(installed, server, tmp_path, s
         ["readelf", "-d", program], check=True, capture_output=True, text=True
     ).stdout
     assert ("libprserv.so.0" in needed) is not static
+
+
+@needs_an_install
+@pytest.mark.skipif(not shutil.which("groff"), reason="needs groff")
+def test_the_program_of_the_manual_page_runs_as_printed(installed, server, tmp_path):
+    (page,) = installed.rglob("libprserv.3")
+    command = ["groff", "-man", "-Tascii", "-P-cbou", page]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (printed,) = re.findall(r"^EXAMPLES\n(.*?)^NOTES", text, re.M | re.S)
+    source = tmp_path / "printed.c"
+    source.write_text(printed.replace("127.0.0.1:8585", server.address))
+    extra = compile_as_a_stranger(installed, source, tmp_path / "printed", False)
+    done = subprocess.run(
+        [tmp_path / "printed"],
+        env=clean_environment(**extra),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 @needs_an_install
