@@ -24,6 +24,8 @@
 
 #define HURRY_MS 1500
 
+enum { KEEPER = JOB_SCAN + 1, WORKERS };
+
 struct worker {
     struct executor *executor;
     pthread_t thread;
@@ -42,12 +44,13 @@ struct executor {
     struct odd_rows *odd_rows;
     struct writer *writer; /* NULL: read-only */
     struct looker *looker;
+    struct store *keeper; /* NULL: read-only */
     atomic_bool hurry;
     atomic_ullong give_up_ms; /* from then on what reads is refused; at first: never */
 
     pthread_mutex_t mutex; /* guards what follows */
     bool stopping;
-    struct worker workers[JOB_SCAN + 1]; /* by job kind */
+    struct worker workers[WORKERS]; /* by job kind, and the keeper */
     struct job_list finished;
 };
 
@@ -97,6 +100,15 @@ static void hand_back(struct executor *executor, struct job_list *jobs)
         executor->options.wake(executor->options.context);
 }
 
+/* Any thread. */
+static void wake_up(struct worker *worker)
+{
+    (void)pthread_mutex_lock(&worker->executor->mutex);
+    worker->woken = true;
+    (void)pthread_cond_signal(&worker->arrived);
+    (void)pthread_mutex_unlock(&worker->executor->mutex);
+}
+
 /* While stopping, long queues can't be worked off. */
 static bool has_no_time(const struct executor *executor)
 {
@@ -127,8 +139,24 @@ static void *write_jobs(void *argument)
             if (atomic_load(&executor->hurry))
                 writer_give_up(executor->writer, &finished);
             hand_back(executor, &finished);
+            if (writer_is_untidy(executor->writer))
+                wake_up(&executor->workers[KEEPER]);
             take_more(worker, &jobs);
         } while (!STAILQ_EMPTY(&jobs) || writer_has_waiting(executor->writer));
+    }
+    return NULL;
+}
+
+static void *keep_tidy(void *argument)
+{
+    struct worker *worker = argument;
+    struct executor *executor = worker->executor;
+    struct job_list none = STAILQ_HEAD_INITIALIZER(none);
+    struct error error;
+
+    while (take(worker, &none)) {
+        if (!atomic_load(&executor->hurry) && store_tidy(executor->keeper, &error) != 0)
+            log_write(executor->options.log, LOG_ERROR, "%s", error.text);
     }
     return NULL;
 }
@@ -298,6 +326,8 @@ static int open_stores(struct executor *executor, struct error *error)
         if (result == 0)
             result = writer_create(
                 &executor->writer, store, executor->odd_rows, executor->options.log, error);
+        if (result == 0)
+            result = store_open(&executor->keeper, &executor->store_options, STORE_KEEPER, error);
         if (result != 0)
             return result;
     }
@@ -315,7 +345,7 @@ static int open_stores(struct executor *executor, struct error *error)
 }
 
 static int start_thread(
-    struct executor *executor, enum job_kind kind, void *(*run)(void *), struct error *error)
+    struct executor *executor, int kind, void *(*run)(void *), struct error *error)
 {
     struct worker *worker = &executor->workers[kind];
     int code = pthread_create(&worker->thread, NULL, run, worker);
@@ -333,6 +363,8 @@ static int start_threads(struct executor *executor, struct error *error)
         result = start_thread(executor, JOB_SCAN, scan_jobs, error);
     if (result == 0 && executor->writer)
         result = start_thread(executor, JOB_DECIDE, write_jobs, error);
+    if (result == 0 && executor->writer)
+        result = start_thread(executor, KEEPER, keep_tidy, error);
     return result;
 }
 
@@ -357,7 +389,7 @@ int executor_create(
     };
     (void)pthread_mutex_init(&executor->mutex, NULL);
     STAILQ_INIT(&executor->finished);
-    for (int kind = 0; kind <= JOB_SCAN; kind++) {
+    for (int kind = 0; kind < WORKERS; kind++) {
         executor->workers[kind].executor = executor;
         (void)pthread_cond_init(&executor->workers[kind].arrived, NULL);
         STAILQ_INIT(&executor->workers[kind].fresh);
@@ -377,14 +409,14 @@ int executor_create(
 
 static void stop_threads(struct executor *executor)
 {
-    for (int kind = 0; kind <= JOB_SCAN; kind++)
+    for (int kind = 0; kind < WORKERS; kind++)
         hand_over(&executor->workers[kind], false);
     (void)pthread_mutex_lock(&executor->mutex);
     executor->stopping = true;
-    for (int kind = 0; kind <= JOB_SCAN; kind++)
+    for (int kind = 0; kind < WORKERS; kind++)
         (void)pthread_cond_signal(&executor->workers[kind].arrived);
     (void)pthread_mutex_unlock(&executor->mutex);
-    for (int kind = 0; kind <= JOB_SCAN; kind++) {
+    for (int kind = 0; kind < WORKERS; kind++) {
         if (executor->workers[kind].started)
             (void)pthread_join(executor->workers[kind].thread, NULL);
         (void)pthread_cond_destroy(&executor->workers[kind].arrived);
@@ -398,6 +430,7 @@ void executor_free(struct executor *executor)
     stop_threads(executor);
     executor_deliver(executor);
     looker_free(executor->looker);
+    store_close(executor->keeper);
     writer_free(executor->writer);
     odd_rows_free(executor->odd_rows);
     (void)pthread_mutex_destroy(&executor->mutex);

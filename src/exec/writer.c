@@ -319,6 +319,11 @@ void writer_store(struct writer *writer, struct job_list *finished)
     memory_trim(writer->memory);
 }
 
+bool writer_is_untidy(const struct writer *writer)
+{
+    return store_is_untidy(writer->store);
+}
+
 bool writer_has_waiting(const struct writer *writer)
 {
     return !STAILQ_EMPTY(&writer->waiting);

@@ -34,6 +34,9 @@ void writer_look(struct writer *writer, struct job_list *arrived, struct job_lis
  * what they say is durable. Those for which the database was locked go on waiting. */
 void writer_store(struct writer *writer, struct job_list *finished);
 
+/* Should a keeper tidy the database now? */
+bool writer_is_untidy(const struct writer *writer);
+
 /* Do jobs wait? */
 bool writer_has_waiting(const struct writer *writer);
 

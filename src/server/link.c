@@ -14,7 +14,7 @@
 
 struct link {
     struct link_events events;
-    bool over; /* closed or failed: no more events */
+    bool over;           /* closed or failed: no more events */
     struct error reason; /* why the last address failed */
     uv_loop_t *loop;
     uv_getaddrinfo_t resolving;

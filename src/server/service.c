@@ -32,8 +32,8 @@ struct call {
     struct request request;
     struct request check; /* CHECKING: the same as a look-up */
     struct job job;
-    struct upstream_question question;
-    struct buffer answer; /* not for exports: job.piece */
+    struct upstream_question *question; /* NULL: not asked */
+    struct buffer answer;               /* not for exports: job.piece */
 };
 
 TAILQ_HEAD(call_list, call);
@@ -62,8 +62,11 @@ static void free_call(struct call *call)
     executor_end_export(&call->job);
     codec_release(&call->request);
     free(call->job.value);
-    free(call->question.umax);
-    free(call->question.uval);
+    if (call->question) {
+        free(call->question->umax);
+        free(call->question->uval);
+        free(call->question);
+    }
     buffer_free(&call->job.piece);
     buffer_free(&call->answer);
     free(call);
@@ -278,8 +281,14 @@ static void ask(struct call *call)
 {
     struct session *session = call->session;
 
+    call->question = calloc(1, sizeof *call->question);
+    if (!call->question) {
+        call->job.result = error_set_memory(&call->job.error);
+        answer(call);
+        return;
+    }
     call->stage = CALL_ASKING;
-    call->question = (struct upstream_question){
+    *call->question = (struct upstream_question){
         .version = call->request.version,
         .pkgarch = call->request.pkgarch,
         .checksum = call->request.checksum,
@@ -288,7 +297,7 @@ static void ask(struct call *call)
         .context = call,
     };
     session->away++;
-    upstream_ask(session->service.upstream, &call->question);
+    upstream_ask(session->service.upstream, call->question);
 }
 
 /* With history, a checksum that is known here has its answer here. */

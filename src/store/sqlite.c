@@ -1,5 +1,8 @@
 /* One connection to an SQLite database: opening, transactions, waiting for locks.
  *
+ * What the journal holds is moved to the database by a connection of its own
+ * (sqlite_wal.c).
+ *
  * Durability: WAL journal and, unless told otherwise, synchronous=FULL, so that a
  * commit has been synced when it returns. What a server that was killed between
  * writing and syncing left in the WAL becomes visible when the next one opens the
@@ -20,6 +23,7 @@
 
 #define PROGRESS_STEPS 10000 /* of SQLite's machine: less than a millisecond */
 #define AT_ONCE_MS 5
+#define CACHE_SIZE "PRAGMA cache_size=-16384" /* KiB; what is not used is not taken */
 
 /* ---- transactions ---- */
 
@@ -220,8 +224,11 @@ static int prepare_database(struct sqlite_store *store, struct error *error)
     if (result != 0 || store->options.read_only)
         return result; /* a read-only store follows the schema at every transaction */
     (void)sqlite3_file_control(store->database, NULL, SQLITE_FCNTL_PERSIST_WAL, &persist);
+    sqlite_wal_attach(store);
     store->sources = SQLITE_SOURCE_MAIN;
     result = set_sync(store, error);
+    if (result == 0)
+        result = sqlite_run(store, CACHE_SIZE, error);
     if (result == 0)
         result = sqlite_prepare_queries(store, error);
     if (result == 0 && store->role == STORE_WRITER)
@@ -335,6 +342,8 @@ int sqlite_open(struct store **result, const struct store_options *options, enum
         .count = sqlite_count,
         .scan_begin = sqlite_scan_begin,
         .scan_next = sqlite_scan_next,
+        .is_untidy = sqlite_wal_is_untidy,
+        .tidy = sqlite_wal_tidy,
     };
     struct sqlite_store *store = calloc(1, sizeof *store);
     int code = 0;

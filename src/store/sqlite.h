@@ -42,6 +42,8 @@ struct sqlite_store {
     int64_t data_version;   /* as last seen by is_unchanged */
     bool sources_changed;   /* since is_unchanged was last asked */
     uint64_t lock_until_ms; /* monotonic: how long the busy handler waits */
+    int wal_pages;          /* a writer's: in the journal after its last commit */
+    int tidy_at_pages;      /* when that many are there */
     uint64_t read_until_ms; /* then what reads is interrupted; UINT64_MAX: never */
 };
 
@@ -68,6 +70,14 @@ int sqlite_wait_for_lock(void *context, int tries);
 #define SQLITE_LEGACY_VALUE "CASE typeof(value) WHEN 'blob' THEN NULL ELSE CAST(value AS TEXT) END"
 /* Which of them count: such a table lets its keys be NULL. */
 #define SQLITE_LEGACY_ROWS "(version NOTNULL AND pkgarch NOTNULL AND checksum NOTNULL)"
+
+/* ---- sqlite_wal.c: what becomes of the journal ---- */
+
+/* Sets a new connection up: its commits don't move the journal's pages to the database. */
+void sqlite_wal_attach(struct sqlite_store *store);
+
+bool sqlite_wal_is_untidy(const struct store *base);
+int sqlite_wal_tidy(struct store *base, struct error *error);
 
 /* ---- sqlite_schema.c ---- */
 

@@ -1,8 +1,8 @@
 /* Where rows are kept: one interface, a backend behind it.
  *
  * A struct store is one connection to the database. It is used by one thread at
- * a time; the executor opens one for its writer, one for its look-ups and one for
- * each export. Texts and rows that are handed out are borrowed until the callback
+ * a time; the executor opens one for its writer, one for its look-ups, one for its keeper
+ * and one for each export. Texts and rows that are handed out are borrowed until the callback
  * returns. After an error the transaction is over (rolled back) and the store is
  * usable for the next one, unless the function says otherwise. */
 #ifndef PRSERVD_STORE_H
@@ -38,7 +38,11 @@ enum store_patience {
 
 /* The writer makes folders, file and table, and takes the rows of older formats
  * over. A reader of a database that is not there answers as if it were empty. */
-enum store_role { STORE_WRITER, STORE_READER };
+enum store_role {
+    STORE_WRITER,
+    STORE_READER,
+    STORE_KEEPER, /* for store_tidy alone */
+};
 
 struct row {
     struct text version;
@@ -85,6 +89,8 @@ struct store_ops {
     int (*count)(struct store *store, uint64_t *rows, struct error *error);
     int (*scan_begin)(struct store *store, const struct store_filter *filter, struct error *error);
     int (*scan_next)(struct store *store, struct row *row, struct error *error);
+    bool (*is_untidy)(const struct store *store);
+    int (*tidy)(struct store *store, struct error *error);
 };
 
 struct store {
@@ -185,6 +191,21 @@ ERROR_MUST_CHECK static inline int store_scan_next(
     struct store *store, struct row *row, struct error *error)
 {
     return store->ops->scan_next(store, row, error);
+}
+
+/* After a commit of this writer: has so much work been put off that a keeper should
+ * store_tidy now? */
+static inline bool store_is_untidy(const struct store *store)
+{
+    return store->ops->is_untidy(store);
+}
+
+/* A keeper's: does the work that commits have put off. Takes long, and holds up writers and
+ * readers for some milliseconds at most. What others do can keep it from finishing: that
+ * is no error. */
+ERROR_MUST_CHECK static inline int store_tidy(struct store *store, struct error *error)
+{
+    return store->ops->tidy(store, error);
 }
 
 #endif

@@ -1,11 +1,13 @@
-/* Requests on the wire: JSON text → struct request and back. jansson reads and
- * writes the JSON; its tree lives as long as the request, which borrows from it. */
+/* Requests on the wire: JSON text → struct request. jansson reads what is not plain
+ * (codec_plain.c); its tree lives as long as the request, which borrows from it. */
 #include "revision/revision.h"
 #include "wire/codec.h"
+#include "wire/codec_plain.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define READ_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
 #define MOST_VALUES 10000u
@@ -279,6 +281,8 @@ enum codec_result codec_read_request(
     enum codec_result result;
 
     *request = (struct request){.kind = REQUEST_KINDS};
+    if (codec_plain_read(message, request))
+        return CODEC_REQUEST;
     if (has_too_many_values(message)) {
         (void)error_set(error, ERROR_FRAMING, "the message holds more than %u values", MOST_VALUES);
         return CODEC_LOST;
@@ -297,5 +301,7 @@ enum codec_result codec_read_request(
 void codec_release(struct request *request)
 {
     json_decref(request->owner);
+    free(request->copy);
     request->owner = NULL;
+    request->copy = NULL;
 }

@@ -29,7 +29,8 @@ struct request {
     bool value_is_integer; /* import-one: it came as a JSON integer, and is answered as one */
     bool history;
     bool colinfo; /* export: with column info */
-    void *owner;  /* what the texts are borrowed from; see codec_release */
+    void *owner;  /* what the texts are borrowed from, or */
+    char *copy;   /* this is; see codec_release */
     char number[24];
 };
 
