@@ -105,8 +105,8 @@ static void wake_up(struct worker *worker)
 {
     (void)pthread_mutex_lock(&worker->executor->mutex);
     worker->woken = true;
-    (void)pthread_cond_signal(&worker->arrived);
     (void)pthread_mutex_unlock(&worker->executor->mutex);
+    (void)pthread_cond_signal(&worker->arrived);
 }
 
 /* While stopping, long queues can't be worked off. */
@@ -261,15 +261,17 @@ static bool is_idle(struct worker *worker)
 static void hand_over(struct worker *worker, bool must_wake)
 {
     struct executor *executor = worker->executor;
+    bool idle;
 
     if (STAILQ_EMPTY(&worker->fresh) && !must_wake)
         return;
     (void)pthread_mutex_lock(&executor->mutex);
     worker->woken = worker->woken || must_wake;
     STAILQ_CONCAT(&worker->queue, &worker->fresh);
-    if (worker->idle)
-        (void)pthread_cond_signal(&worker->arrived);
+    idle = worker->idle;
     (void)pthread_mutex_unlock(&executor->mutex);
+    if (idle)
+        (void)pthread_cond_signal(&worker->arrived); /* it can have the mutex at once */
 }
 
 bool executor_turn(struct executor *executor)

@@ -143,16 +143,35 @@ static bool touch(struct memory *memory, struct remembered *remembered)
     return true;
 }
 
+/* NULL: it is not there; the key at hand is the package's then. */
+static struct remembered *find(struct memory *memory, struct text version, struct text pkgarch)
+{
+    struct remembered *remembered = NULL;
+
+    package_key(&memory->key, version, pkgarch);
+    if (!buffer_failed(&memory->key))
+        HASH_FIND(hh, memory->packages, memory->key.bytes, memory->key.length, remembered);
+    return remembered;
+}
+
+bool memory_lacks(
+    struct memory *memory, struct text version, struct text pkgarch, struct text checksum)
+{
+    const struct remembered *remembered = find(memory, version, pkgarch);
+    const char *smallest;
+    const char *largest;
+
+    return remembered && !package_find(remembered->package, checksum, &smallest, &largest);
+}
+
 int memory_recall(struct memory *memory, struct text version, struct text pkgarch,
     struct package **package, struct error *error)
 {
-    struct remembered *remembered = NULL;
+    struct remembered *remembered = find(memory, version, pkgarch);
     int result = 0;
 
-    package_key(&memory->key, version, pkgarch);
     if (buffer_failed(&memory->key))
         return error_set_memory(error);
-    HASH_FIND(hh, memory->packages, memory->key.bytes, memory->key.length, remembered);
     if (remembered) {
         HASH_DEL(memory->packages, remembered);
         memory->bytes -= remembered->counted_bytes;

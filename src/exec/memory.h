@@ -28,6 +28,11 @@ ERROR_MUST_CHECK int memory_refresh(struct memory *memory, struct error *error);
 ERROR_MUST_CHECK int memory_recall(struct memory *memory, struct text version, struct text pkgarch,
     struct package **package, struct error *error);
 
+/* At any time: does it hold the package, and not this checksum? What it holds may have
+ * changed in the database: this is only good for guessing. */
+bool memory_lacks(
+    struct memory *memory, struct text version, struct text pkgarch, struct text checksum);
+
 /* Forgets everything. */
 void memory_forget(struct memory *memory);
 

@@ -205,12 +205,33 @@ static void look_at_all(struct writer *writer, struct job_list *arrived, struct 
     }
 }
 
+/* What is probably new has to wait for the lock anyhow: looking would be in vain. */
+static bool is_probably_new(struct writer *writer, const struct job *job)
+{
+    const struct request *request = job->request;
+
+    return request->kind != REQUEST_MAX_PACKAGE_PR && job->upstream != UPSTREAM_UNKNOWN &&
+           memory_lacks(writer->memory, request->version, request->pkgarch, request->checksum);
+}
+
+/* From the first that is not probably new they are left to be looked at. */
+static void skip_new(struct writer *writer, struct job_list *arrived, struct job_list *finished)
+{
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(arrived)) && is_probably_new(writer, job)) {
+        STAILQ_REMOVE_HEAD(arrived, link);
+        wait_for_lock(writer, job, finished);
+    }
+}
+
 void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
     enum store_patience patience)
 {
     struct error error;
     int result;
 
+    skip_new(writer, arrived, finished);
     if (STAILQ_EMPTY(arrived))
         return;
     result = store_begin_read(writer->store, patience, &error);
