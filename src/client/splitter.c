@@ -133,12 +133,40 @@ static int take(struct splitter *splitter, char byte)
     }
 }
 
+/* How many bytes from here on only belong to the value: they change nothing else. */
+static size_t count_plain(const struct splitter *splitter, const char *bytes, size_t length)
+{
+    size_t n = 0;
+
+    if ((splitter->state != SPLITTER_IN_VALUE && splitter->state != SPLITTER_IN_ELEMENT) ||
+        splitter->escaped)
+        return 0;
+    if (splitter->in_string) {
+        while (n < length && bytes[n] != '"' && bytes[n] != '\\')
+            n++;
+    } else {
+        while (n < length && bytes[n] != '"' && bytes[n] != ',' && bytes[n] != '{' &&
+               bytes[n] != '}' && bytes[n] != '[' && bytes[n] != ']')
+            n++;
+    }
+    return n;
+}
+
 int splitter_feed(struct splitter *splitter, struct text piece)
 {
+    size_t at = 0;
     int result = 0;
 
-    for (size_t i = 0; i < piece.length && result == 0; i++)
-        result = take(splitter, piece.bytes[i]);
+    while (at < piece.length && result == 0) {
+        size_t plain = count_plain(splitter, piece.bytes + at, piece.length - at);
+
+        buffer_append(&splitter->value, piece.bytes + at, plain);
+        at += plain;
+        if (splitter->value.length > SPLITTER_VALUE_BYTES)
+            return SPLITTER_TOO_LONG;
+        if (at < piece.length)
+            result = take(splitter, piece.bytes[at++]);
+    }
     return result;
 }
 

@@ -351,6 +351,9 @@ int sqlite_open(struct store **result, const struct store_options *options, enum
     *result = NULL;
     if (!store)
         return error_set_memory(error);
+    /* Statistics cost a lock at each allocation. Only before SQLite is first used: later it
+     * refuses, and all is as it was. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     store->base.ops = &ops;
     store->options = *options;
     store->role = role;

@@ -62,20 +62,20 @@ static bool take_word(struct cursor *cursor, const char *word)
 
 static bool take_string(struct cursor *cursor, struct text *string)
 {
+    const char *end;
+    unsigned char odd = 0;
+
     if (!take(cursor, '"'))
         return false;
+    end = memchr(cursor->at, '"', (size_t)(cursor->end - cursor->at));
+    if (!end)
+        return false;
+    for (const char *at = cursor->at; at < end; at++)
+        odd |= *at < 0x20 || *at == 0x7f || *at == '\\' || (unsigned char)*at > 0x7f;
     string->bytes = cursor->at;
-    for (; cursor->at < cursor->end; cursor->at++) {
-        unsigned char byte = (unsigned char)*cursor->at;
-
-        if (byte == '"') {
-            string->length = (size_t)(cursor->at++ - string->bytes);
-            return true;
-        }
-        if (byte < 0x20 || byte >= 0x7f || byte == '\\')
-            return false;
-    }
-    return false;
+    string->length = (size_t)(end - cursor->at);
+    cursor->at = end + 1;
+    return odd == 0;
 }
 
 static bool take_flag(struct cursor *cursor, bool *flag)
