@@ -14,7 +14,7 @@ import time
 
 import pytest
 from fake_upstream import FakeUpstream
-from harness import PRSERV, SANITIZER, clean_environment, open_files, poll
+from harness import PRSERV, SANITIZER, clean_environment, open_files
 from test_prserv import prserv
 
 PLAIN = [

@@ -198,10 +198,13 @@ static bool own_texts(struct request *request, struct text message)
 
 bool codec_plain_read(struct text message, struct request *request)
 {
-    struct cursor cursor = {.at = message.bytes, .end = message.bytes + message.length};
+    struct cursor cursor = {.at = message.bytes};
     struct request read = {.kind = REQUEST_KINDS};
 
-    if (message.length == 0 || !take_request(&cursor, &read))
+    if (message.length == 0)
+        return false;
+    cursor.end = message.bytes + message.length;
+    if (!take_request(&cursor, &read))
         return false;
     if (read.kind == REQUEST_IMPORT_ONE && !revision_is_valid(read.value.bytes, read.value.length))
         return false;
