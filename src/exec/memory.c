@@ -129,9 +129,10 @@ static struct remembered *remember(struct memory *memory, struct package *packag
 }
 
 /* Puts it at the end of the table. */
-static bool touch(struct memory *memory, struct remembered *remembered)
+static bool touch(struct memory *memory, struct remembered *remembered, unsigned hash)
 {
-    HASH_ADD_KEYPTR(hh, memory->packages, remembered->key, remembered->key_length, remembered);
+    HASH_ADD_KEYPTR_BYHASHVALUE(
+        hh, memory->packages, remembered->key, remembered->key_length, hash, remembered);
     if (!remembered->hh.tbl) {
         package_free(remembered->package);
         free(remembered);
@@ -144,20 +145,26 @@ static bool touch(struct memory *memory, struct remembered *remembered)
 }
 
 /* NULL: it is not there; the key at hand is the package's then. */
-static struct remembered *find(struct memory *memory, struct text version, struct text pkgarch)
+static struct remembered *find(
+    struct memory *memory, struct text version, struct text pkgarch, unsigned *hash)
 {
     struct remembered *remembered = NULL;
 
+    *hash = 0;
     package_key(&memory->key, version, pkgarch);
-    if (!buffer_failed(&memory->key))
-        HASH_FIND(hh, memory->packages, memory->key.bytes, memory->key.length, remembered);
+    if (buffer_failed(&memory->key))
+        return NULL;
+    HASH_VALUE(memory->key.bytes, memory->key.length, *hash);
+    HASH_FIND_BYHASHVALUE(
+        hh, memory->packages, memory->key.bytes, memory->key.length, *hash, remembered);
     return remembered;
 }
 
 bool memory_lacks(
     struct memory *memory, struct text version, struct text pkgarch, struct text checksum)
 {
-    const struct remembered *remembered = find(memory, version, pkgarch);
+    unsigned hash;
+    const struct remembered *remembered = find(memory, version, pkgarch, &hash);
     const char *smallest;
     const char *largest;
 
@@ -167,7 +174,8 @@ bool memory_lacks(
 int memory_recall(struct memory *memory, struct text version, struct text pkgarch,
     struct package **package, struct error *error)
 {
-    struct remembered *remembered = find(memory, version, pkgarch);
+    unsigned hash;
+    struct remembered *remembered = find(memory, version, pkgarch, &hash);
     int result = 0;
 
     if (buffer_failed(&memory->key))
@@ -182,7 +190,7 @@ int memory_recall(struct memory *memory, struct text version, struct text pkgarc
             return result;
         remembered = remember(memory, loaded);
     }
-    if (!remembered || !touch(memory, remembered))
+    if (!remembered || !touch(memory, remembered, hash))
         return error_set_memory(error);
     *package = remembered->package;
     return 0;

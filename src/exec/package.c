@@ -5,9 +5,13 @@
 
 #include <stdlib.h>
 
-/* An allocation that fails inside uthash is reported, not fatal. */
+/* An allocation that fails inside uthash is reported, not fatal. Most packages are small. */
 #define HASH_NONFATAL_OOM 1
+#define HASH_INITIAL_NUM_BUCKETS 4U
+#define HASH_INITIAL_NUM_BUCKETS_LOG2 2U
 #include <uthash.h>
+
+#define ALLOCATION_BYTES 16 /* what the allocator adds to each */
 
 struct value {
     UT_hash_handle hh;
@@ -34,7 +38,7 @@ struct package *package_create(void)
     struct package *package = calloc(1, sizeof *package);
 
     if (package)
-        package->bytes = sizeof *package;
+        package->bytes = sizeof *package + ALLOCATION_BYTES;
     return package;
 }
 
@@ -74,8 +78,11 @@ static struct checksum *find_checksum(const struct package *package, struct text
 
 static struct value *keep_value(struct package *package, struct text text)
 {
-    struct value *value = find_value(package, text);
+    struct value *value;
+    unsigned hash;
 
+    HASH_VALUE(text.bytes, text.length, hash);
+    HASH_FIND_BYHASHVALUE(hh, package->values, text.bytes, text.length, hash, value);
     if (value)
         return value;
     value = calloc(1, sizeof *value + text.length + 1);
@@ -83,19 +90,23 @@ static struct value *keep_value(struct package *package, struct text text)
         return NULL;
     memcpy(value->text, text.bytes, text.length);
     value->length = text.length;
-    HASH_ADD_KEYPTR(hh, package->values, value->text, value->length, value);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, package->values, value->text, value->length, hash, value);
     if (!value->hh.tbl) {
         free(value);
         return NULL;
     }
-    package->bytes += sizeof *value + text.length;
+    package->bytes += sizeof *value - sizeof value->hh + text.length + ALLOCATION_BYTES;
     return value;
 }
 
 static struct checksum *keep_checksum(struct package *package, struct text text)
 {
-    struct checksum *checksum = find_checksum(package, text);
+    const char *bytes = text.bytes ? text.bytes : "";
+    struct checksum *checksum;
+    unsigned hash;
 
+    HASH_VALUE(bytes, text.length, hash);
+    HASH_FIND_BYHASHVALUE(hh, package->checksums, bytes, text.length, hash, checksum);
     if (checksum)
         return checksum;
     checksum = calloc(1, sizeof *checksum + text.length);
@@ -103,12 +114,13 @@ static struct checksum *keep_checksum(struct package *package, struct text text)
         return NULL;
     if (text.length > 0)
         memcpy(checksum->bytes, text.bytes, text.length);
-    HASH_ADD_KEYPTR(hh, package->checksums, checksum->bytes, text.length, checksum);
+    HASH_ADD_KEYPTR_BYHASHVALUE(
+        hh, package->checksums, checksum->bytes, text.length, hash, checksum);
     if (!checksum->hh.tbl) {
         free(checksum);
         return NULL;
     }
-    package->bytes += sizeof *checksum + text.length;
+    package->bytes += sizeof *checksum - sizeof checksum->hh + text.length + ALLOCATION_BYTES;
     return checksum;
 }
 
@@ -158,5 +170,6 @@ void package_key(struct buffer *key, struct text version, struct text pkgarch)
 
 size_t package_bytes(const struct package *package)
 {
-    return package->bytes;
+    return package->bytes + HASH_OVERHEAD(hh, package->values) +
+           HASH_OVERHEAD(hh, package->checksums); /* tables, and the handles in the items */
 }
