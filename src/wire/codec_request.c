@@ -12,23 +12,6 @@
 #define READ_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
 #define MOST_VALUES 10000u
 
-static const char *const names[REQUEST_KINDS] = {
-    [REQUEST_PING] = "ping",
-    [REQUEST_GET_PR] = "get-pr",
-    [REQUEST_TEST_PR] = "test-pr",
-    [REQUEST_TEST_PACKAGE] = "test-package",
-    [REQUEST_MAX_PACKAGE_PR] = "max-package-pr",
-    [REQUEST_IMPORT_ONE] = "import-one",
-    [REQUEST_EXPORT] = "export",
-    [REQUEST_IS_READONLY] = "is-readonly",
-    [REQUEST_GET_STATS] = "get-stats",
-};
-
-const char *request_name(enum request_kind kind)
-{
-    return names[kind];
-}
-
 bool codec_is_utf8(struct text text)
 {
     json_t *string = json_stringn(text.length ? text.bytes : "", text.length);
@@ -220,8 +203,8 @@ static enum codec_result read_message(
         return CODEC_END;
     for (int kind = 0; kind < REQUEST_KINDS && !arguments.object; kind++) {
         request->kind = (enum request_kind)kind;
-        arguments.request = names[kind];
-        arguments.object = json_object_get(message, names[kind]);
+        arguments.request = request_name(request->kind);
+        arguments.object = json_object_get(message, arguments.request);
     }
     if (!arguments.object) {
         request->kind = REQUEST_KINDS;
