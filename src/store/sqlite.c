@@ -224,9 +224,10 @@ static int prepare_database(struct sqlite_store *store, struct error *error)
     if (result != 0 || store->options.read_only)
         return result; /* a read-only store follows the schema at every transaction */
     (void)sqlite3_file_control(store->database, NULL, SQLITE_FCNTL_PERSIST_WAL, &persist);
-    sqlite_wal_attach(store);
     store->sources = SQLITE_SOURCE_MAIN;
-    result = set_sync(store, error);
+    result = sqlite_wal_attach(store, error);
+    if (result == 0)
+        result = set_sync(store, error);
     if (result == 0)
         result = sqlite_run(store, CACHE_SIZE, error);
     if (result == 0)

@@ -74,7 +74,7 @@ int sqlite_wait_for_lock(void *context, int tries);
 /* ---- sqlite_wal.c: what becomes of the journal ---- */
 
 /* Sets a new connection up: its commits don't move the journal's pages to the database. */
-void sqlite_wal_attach(struct sqlite_store *store);
+ERROR_MUST_CHECK int sqlite_wal_attach(struct sqlite_store *store, struct error *error);
 
 bool sqlite_wal_is_untidy(const struct store *base);
 int sqlite_wal_tidy(struct store *base, struct error *error);

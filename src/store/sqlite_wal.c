@@ -12,6 +12,7 @@
 
 #define UNTIDY_PAGES 8000 /* of 4 KiB: 32 MiB */
 #define AGAIN_PAGES 2000
+#define LIMIT_BYTES "67108864" /* the file is cut to that when it begins anew */
 #define MOST_PASSES 8
 #define SHORT_MS 10     /* a pass that took no longer leaves little */
 #define FULL_WAIT_MS 20 /* for the lock that writers have, and for readers */
@@ -26,10 +27,11 @@ static int note_pages(void *context, sqlite3 *database, const char *name, int pa
     return SQLITE_OK;
 }
 
-void sqlite_wal_attach(struct sqlite_store *store)
+int sqlite_wal_attach(struct sqlite_store *store, struct error *error)
 {
     store->tidy_at_pages = UNTIDY_PAGES;
     (void)sqlite3_wal_hook(store->database, note_pages, store); /* instead of a checkpoint */
+    return sqlite_run(store, "PRAGMA journal_size_limit=" LIMIT_BYTES, error);
 }
 
 bool sqlite_wal_is_untidy(const struct store *base)
