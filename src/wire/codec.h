@@ -94,8 +94,8 @@ ERROR_MUST_CHECK int codec_check_answer(
 /* The reason in the value of an invoke-error: always ERROR_INPUT. */
 int codec_read_refusal(struct text value, struct error *error);
 
-/* A row of an export, whose value may be an integer. Its texts are borrowed until
- * codec_release_row; value.bytes is NULL for a row without value. */
+/* A row of an export, whose value may be an integer. Its texts are borrowed from json and
+ * from the row until codec_release_row; value.bytes is NULL for a row without value. */
 struct codec_row {
     struct text version;
     struct text pkgarch;

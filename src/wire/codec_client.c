@@ -1,6 +1,7 @@
 /* The client's side of the wire: requests that are sent, answers that are read. */
 #include "revision/revision.h"
 #include "wire/codec.h"
+#include "wire/codec_plain.h"
 
 #include <jansson.h>
 
@@ -168,12 +169,18 @@ static bool take_field(const json_t *row, const char *name, struct text *text)
 
 int codec_read_row(struct text json, struct codec_row *row, struct error *error)
 {
-    json_t *root = json_loadb(json.bytes, json.length, READ_FLAGS, NULL);
-    const json_t *value = take_value(root);
-    bool complete = take_field(root, "version", &row->version) &&
-                    take_field(root, "pkgarch", &row->pkgarch) &&
-                    take_field(root, "checksum", &row->checksum) &&
-                    (take_field(root, "value", &row->value) || json_is_null(value));
+    json_t *root;
+    const json_t *value;
+    bool complete;
+
+    if (codec_plain_read_row(json, row))
+        return 0;
+    root = json_loadb(json.bytes, json.length, READ_FLAGS, NULL);
+    value = take_value(root);
+    complete = take_field(root, "version", &row->version) &&
+               take_field(root, "pkgarch", &row->pkgarch) &&
+               take_field(root, "checksum", &row->checksum) &&
+               (take_field(root, "value", &row->value) || json_is_null(value));
 
     row->owner = root;
     if (complete)

@@ -1,7 +1,7 @@
-/* Requests as every BitBake sends them: one request, each argument once, strings of
- * printable ASCII without escapes. A general JSON library takes several times as long for
- * these as everything else that a look-up costs (doc/performance.md). What is anything
- * else, right or wrong, is left to it: here is no error. */
+/* Requests as every BitBake sends them, and rows as prservd exports them: each member once,
+ * strings of printable ASCII without escapes. A general JSON library takes several times as long
+ * for these as everything else that a look-up costs (doc/performance.md). What is anything else,
+ * right or wrong, is left to it: here is no error. */
 #include "wire/codec_plain.h"
 
 #include "revision/revision.h"
@@ -211,5 +211,36 @@ bool codec_plain_read(struct text message, struct request *request)
     if (shapes[read.kind].needed != 0 && !own_texts(&read, message))
         return false;
     *request = read;
+    return true;
+}
+
+/* ---- rows ---- */
+
+static bool take_rows_field(struct cursor *cursor, const char *name, struct text *field)
+{
+    struct text key;
+
+    return take_string(cursor, &key) && text_is(key, name) && take(cursor, ':') &&
+           take_string(cursor, field);
+}
+
+bool codec_plain_read_row(struct text json, struct codec_row *row)
+{
+    struct cursor cursor = {.at = json.bytes};
+    struct codec_row read = {.owner = NULL};
+
+    if (json.length == 0)
+        return false;
+    cursor.end = json.bytes + json.length;
+    if (!take(&cursor, '{') || !take_rows_field(&cursor, "version", &read.version) ||
+        !take(&cursor, ',') || !take_rows_field(&cursor, "pkgarch", &read.pkgarch) ||
+        !take(&cursor, ',') || !take_rows_field(&cursor, "checksum", &read.checksum) ||
+        !take(&cursor, ',') || !take_rows_field(&cursor, "value", &read.value) ||
+        !take(&cursor, '}'))
+        return false;
+    skip_blanks(&cursor);
+    if (cursor.at != cursor.end)
+        return false;
+    *row = read;
     return true;
 }

@@ -160,6 +160,46 @@ static void whatever_becomes_of_a_message(void **state)
     }
 }
 
+/* ---- rows ---- */
+
+#define ROW "{\"version\":\"a\",\"pkgarch\":\"b c\",\"checksum\":\"\",\"value\":\"1.2\"}"
+
+static void a_row_is_read_where_it_stands(void **state)
+{
+    static const struct text json = TEXT(ROW);
+    struct codec_row row;
+
+    (void)state;
+    assert_true(codec_plain_read_row(json, &row));
+    assert_text_is(row.version, "a");
+    assert_text_is(row.pkgarch, "b c");
+    assert_text_is(row.checksum, "");
+    assert_text_is(row.value, "1.2");
+    assert_ptr_equal(row.version.bytes, json.bytes + strlen("{\"version\":\""));
+    codec_release_row(&row);
+}
+
+static void another_row_is_left_alone(void **state)
+{
+    static const char *const rows[] = {
+        "",
+        "null",
+        "{}",
+        "{\"pkgarch\":\"b\",\"version\":\"a\",\"checksum\":\"\",\"value\":\"1\"}",
+        "{\"version\":\"a\",\"pkgarch\":\"b\",\"checksum\":\"c\",\"value\":1}",
+        "{\"version\":\"a\",\"pkgarch\":\"b\",\"checksum\":\"c\",\"value\":null}",
+        "{\"version\":\"a\",\"pkgarch\":\"b\",\"checksum\":\"c\",\"value\":\"1\",\"x\":1}",
+        "{\"version\":\"\\u0061\",\"pkgarch\":\"b\",\"checksum\":\"c\",\"value\":\"1\"}",
+        ROW "x",
+    };
+    struct codec_row row;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        if (codec_plain_read_row(text_of(rows[i]), &row))
+            fail_msg("%s was taken", rows[i]);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -167,6 +207,8 @@ int main(void)
         cmocka_unit_test(its_fields_are_strings_of_their_own),
         cmocka_unit_test(anything_else_is_left_alone),
         cmocka_unit_test(whatever_becomes_of_a_message),
+        cmocka_unit_test(a_row_is_read_where_it_stands),
+        cmocka_unit_test(another_row_is_left_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
