@@ -16,7 +16,7 @@ static void warn(const struct job *job, struct log *log)
 {
     const struct request *request = job->request;
 
-    log_write(log, LOG_WARNING,
+    log_often(log, LOG_WARNING,
         "%s; content that was published here before keeps revision %s: %.*s, %.*s",
         job->upstream_reason, job->value, (int)request->version.length, request->version.bytes,
         (int)request->pkgarch.length, request->pkgarch.bytes);

@@ -156,7 +156,7 @@ static void *keep_tidy(void *argument)
 
     while (take(worker, &none)) {
         if (!atomic_load(&executor->hurry) && store_tidy(executor->keeper, &error) != 0)
-            log_write(executor->options.log, LOG_ERROR, "%s", error.text);
+            log_often(executor->options.log, LOG_ERROR, "%s", error.text);
     }
     return NULL;
 }

@@ -173,7 +173,7 @@ void looker_work(struct looker *looker, struct job_list *arrived, struct job_lis
     if (result == 0) {
         answer_all(looker, arrived, finished, patience);
     } else if (patience == STORE_WAITS) {
-        log_write(looker->log, LOG_ERROR, "%s", error.text);
+        log_often(looker->log, LOG_ERROR, "%s", error.text);
         fail_all(arrived, finished, result, &error);
     }
     store_rollback(looker->store);

@@ -332,7 +332,7 @@ void writer_store(struct writer *writer, struct job_list *finished)
     } else {
         store_rollback(writer->store);
         memory_forget(writer->memory);
-        log_write(writer->log, LOG_ERROR, "%s", error.text);
+        log_often(writer->log, LOG_ERROR, "%s", error.text);
         fail_all(&writer->waiting, finished, result, &error);
     }
     writer->n_waiting = 0;

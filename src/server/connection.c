@@ -409,7 +409,7 @@ void connections_add(struct connections *connections, int descriptor, bool read_
     if (connection)
         connection->session = session_open(&connections->service, read_only, touch, connection);
     if (!connection || !connection->session) {
-        log_write(connections->log, LOG_ERROR, "No memory for another connection");
+        log_often(connections->log, LOG_ERROR, "No memory for another connection");
         connections->refused++;
         free(connection);
         (void)close(descriptor);

@@ -54,7 +54,7 @@ static void pause_accepting(struct listeners *listeners, int reason)
     if (listeners->paused)
         return;
     if (!listeners->exhausted)
-        log_write(listeners->log, LOG_WARNING,
+        log_often(listeners->log, LOG_WARNING,
             "Can't accept more connections for now: %s; raise the limit of open files (ulimit -n)",
             strerror(reason));
     listeners->paused = listeners->exhausted = true;

@@ -122,6 +122,7 @@ static void sweep(uv_timer_t *timer)
 {
     struct server *server = timer->data;
 
+    log_catch_up(server->options.log);
     if (server->stopping && clock_ms() >= server->stop_until_ms)
         connections_close(&server->connections);
     else

@@ -419,7 +419,7 @@ static bool write_piece(struct call *call, struct buffer *out)
     struct job *job = &call->job;
 
     if (job->result != 0 && session->piece_written) {
-        log_write(session->service.log, LOG_ERROR, "An export broke off: %s", job->error.text);
+        log_often(session->service.log, LOG_ERROR, "An export broke off: %s", job->error.text);
         return false;
     }
     if (job->result != 0) {

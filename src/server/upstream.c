@@ -100,7 +100,7 @@ static void go_down(struct upstream *upstream, const char *reason)
     upstream->connection = NULL;
     if (upstream->state != PROBING) {
         upstream->pause_ms = PAUSE_LEAST_MS;
-        log_write(
+        log_often(
             upstream->log, LOG_WARNING, "The upstream %s is down: %s", upstream->name, reason);
     }
     (void)snprintf(upstream->reason, sizeof upstream->reason, "%s", reason);
@@ -133,14 +133,14 @@ static void link_failed(void *context, const char *reason)
         go_down(upstream, reason);
         return;
     }
-    log_write(upstream->log, LOG_INFO, "The connection to the upstream %s ended: %s",
+    log_often(upstream->log, LOG_INFO, "The connection to the upstream %s ended: %s",
         upstream->name, reason);
     lose_connection(upstream, reason);
 }
 
 static void become_ready(struct upstream *upstream)
 {
-    log_write(upstream->log, LOG_INFO, "Connected to the upstream %s", upstream->name);
+    log_often(upstream->log, LOG_INFO, "Connected to the upstream %s", upstream->name);
     upstream->state = READY;
 }
 
@@ -196,7 +196,7 @@ static void take_answer(struct upstream *upstream, struct text message)
         refuse(upstream, &questions, error.text);
         break;
     case EXCHANGE_LOST:
-        log_write(upstream->log, LOG_WARNING, "The upstream %s: %s", upstream->name, error.text);
+        log_often(upstream->log, LOG_WARNING, "The upstream %s: %s", upstream->name, error.text);
         refuse(upstream, &questions, error.text);
         link_close(upstream->connection);
         lose_connection(upstream, error.text);
