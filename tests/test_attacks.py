@@ -355,12 +355,12 @@ def connections(server):
 
 
 @pytest.mark.parametrize(
-    "count", [3000, pytest.param(CROWD, marks=pytest.mark.slow)], ids=["3000", "CROWD"]
+    "count", [5000, pytest.param(CROWD, marks=pytest.mark.slow)], ids=["5000", "CROWD"]
 )
 def test_clients_that_come_and_go_leave_nothing(server, count):
     come_and_go(server, 500)
     poll(lambda: connections(server)["open"] == 1, "the clients to be gone")
-    with harmless(server, grows_by=4 * MIB):
+    with harmless(server, grows_by=MIB):
         come_and_go(server, count)
     poll(lambda: connections(server)["open"] == 1, "the clients to be gone")
     assert connections(server)["accepted"] >= 500 + count

@@ -115,12 +115,12 @@ static void make_template(
 
     made->package_at = (size_t)length;
     length += snprintf(made->bytes + length, sizeof made->bytes - (size_t)length,
-        "%0*u-1.0%s\", \"pkgarch\": \"%s\", \"checksum\": \"", PACKAGE_DIGITS, 0,
+        "%0*d-1.0%s\", \"pkgarch\": \"%s\", \"checksum\": \"", PACKAGE_DIGITS, 0,
         autoinc ? "" : "-r0", architectures[architecture]);
     made->checksum_at = (size_t)length;
     made->checksum_digits = digits;
     length += snprintf(
-        made->bytes + length, sizeof made->bytes - (size_t)length, "%0*u%s", (int)digits, 0, tail);
+        made->bytes + length, sizeof made->bytes - (size_t)length, "%0*d%s", (int)digits, 0, tail);
     made->length = (size_t)length;
 }
 

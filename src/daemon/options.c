@@ -323,7 +323,7 @@ static int read_command_line(
         found = from_letter(found);
         if (found >= FIRST_COMMAND) {
             result = set_command(reading->options, commands[found - FIRST_COMMAND].command, error);
-        } else if (found >= FIRST_SETTING) {
+        } else if (found >= FIRST_SETTING && found < FIRST_SETTING + (int)N_SETTINGS) {
             size_t which = (size_t)(found - FIRST_SETTING);
             char name[40];
 

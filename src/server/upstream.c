@@ -89,7 +89,8 @@ static unsigned jitter(unsigned pause_ms)
 {
     unsigned chance = 0;
 
-    (void)getrandom(&chance, sizeof chance, GRND_NONBLOCK);
+    if (getrandom(&chance, sizeof chance, GRND_NONBLOCK) != sizeof chance)
+        chance = 0; /* too early after the machine's start: half of it */
     return pause_ms / 2 + chance % (pause_ms / 2 + 1);
 }
 
