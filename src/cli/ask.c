@@ -103,7 +103,7 @@ static int finish(const struct cli *cli, struct prserv *server, int result, char
 
 static int run_get(struct cli *cli, int argc, char **argv)
 {
-    struct prserv_text texts[3];
+    struct prserv_text texts[3] = {{0}};
     struct prserv_error error;
     struct prserv *server;
     char *revision = NULL;
@@ -120,7 +120,7 @@ static int run_get(struct cli *cli, int argc, char **argv)
 
 static int run_test(struct cli *cli, int argc, char **argv)
 {
-    struct prserv_text texts[3];
+    struct prserv_text texts[3] = {{0}};
     struct prserv_error error;
     struct prserv *server;
     char *revision = NULL;
@@ -147,7 +147,7 @@ static int run_test(struct cli *cli, int argc, char **argv)
 
 static int run_max(struct cli *cli, int argc, char **argv)
 {
-    struct prserv_text texts[2];
+    struct prserv_text texts[2] = {{0}};
     struct prserv_error error;
     struct prserv *server;
     char *revision = NULL;

@@ -114,7 +114,7 @@ static int read_settings(
     settings->warm_up_requests =
         read_count(cli, "warm-up-requests", words->warm_up_requests, 0, MOST_REQUESTS, 0, &status);
     settings->timeout_s =
-        read_seconds(cli, "timeout", words->timeout, 0.001, CLI_TIMEOUT_MS / 1000, &status);
+        read_seconds(cli, "timeout", words->timeout, 0.001, CLI_TIMEOUT_MS / 1000.0, &status);
     if (status == CLI_DONE && settings->reconnect && settings->pipeline > 1)
         status = cli_misused(cli, "--reconnect has one request on each connection: no --pipeline");
     return status;

@@ -202,7 +202,7 @@ static void note_error(struct bench_figures *figures, struct text head)
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)head.bytes[i];
 
-        figures->first_error[i] = byte >= ' ' && byte < 127 ? (char)byte : '?';
+        figures->first_error[i] = (char)(byte >= ' ' && byte < 127 ? byte : '?');
     }
     figures->first_error[length] = '\0';
 }

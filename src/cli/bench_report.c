@@ -179,9 +179,10 @@ static json_t *part_json(const struct bench_part *part)
         (json_int_t)figures->sent, "answers", (json_int_t)figures->answers, "elapsed_s",
         (double)figures->elapsed_ns / NS_IN_S, "errors", (json_int_t)figures->errors, "retries",
         (json_int_t)figures->retries, "requests", "ping", (json_int_t)counts->ping, "test-pr",
-        (json_int_t)counts->test_pr, "get-pr", (json_int_t)(counts->get_known + counts->get_new),
-        "import-one", (json_int_t)counts->import_one, "known_content",
-        (json_int_t)(counts->get_known + counts->test_pr), "new_content",
+        (json_int_t)counts->test_pr, "get-pr",
+        (json_int_t)counts->get_known + (json_int_t)counts->get_new, "import-one",
+        (json_int_t)counts->import_one, "known_content",
+        (json_int_t)counts->get_known + (json_int_t)counts->test_pr, "new_content",
         (json_int_t)counts->get_new);
 }
 

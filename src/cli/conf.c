@@ -38,7 +38,7 @@ static const char *split_line(struct text line, struct text *name, struct text *
     rest = text_strip((struct text){.bytes = rest.bytes + 1, .length = rest.length - 1});
     if (rest.length > 0 && conf_is_one_of(rest.bytes[0], "+."))
         return "the operators =+ and =. are not understood";
-    quote = rest.length >= 2 ? rest.bytes[0] : '\0';
+    quote = (char)(rest.length >= 2 ? rest.bytes[0] : '\0');
     if (!conf_is_one_of(quote, "\"'") || rest.bytes[rest.length - 1] != quote)
         return "the value has to stand in quotes, and nothing after it";
     *value = (struct text){.bytes = rest.bytes + 1, .length = rest.length - 2};

@@ -137,7 +137,7 @@ int outfile_commit(struct outfile *out, struct error *error)
     FILE *file = out->file;
     bool good = fflush(file) == 0 && !ferror(file) && (!regular || fsync(fileno(file)) == 0);
 
-    if (good && out->nameless)
+    if (good && regular && out->nameless)
         good = name_temporary(out);
     if (good && file != stdout) {
         good = fclose(file) == 0;

@@ -204,7 +204,7 @@ static int connect_unix(
         return broken(error, strerror(errno));
     do {
         int wait_ms = left_ms(channel);
-        struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+        struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000L};
 
         if (wait_ms == 0)
             return late(error);

@@ -22,7 +22,7 @@ static void resolve(const char *host, char ip[ADDRESS_TEXT_BYTES])
     const struct addrinfo *chosen;
 
     (void)snprintf(ip, ADDRESS_TEXT_BYTES, "%s", host);
-    if (getaddrinfo(host, NULL, &hints, &addresses) != 0)
+    if (getaddrinfo(host, NULL, &hints, &addresses) != 0 || !addresses)
         return;
     chosen = addresses;
     for (const struct addrinfo *each = addresses; each; each = each->ai_next) {

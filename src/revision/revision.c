@@ -72,12 +72,10 @@ char *revision_increase(const char *revision)
 
 char *revision_child(const char *revision)
 {
-    size_t length = strlen(revision);
-    char *result = malloc(length + sizeof ".0");
+    char *result = malloc(strlen(revision) + sizeof ".0");
 
     if (!result)
         return NULL;
-    memcpy(result, revision, length);
-    memcpy(result + length, ".0", sizeof ".0");
+    (void)stpcpy(stpcpy(result, revision), ".0");
     return result;
 }
