@@ -4,6 +4,7 @@
 #include "wire/codec.h"
 #include "wire/framer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define HASH_NONFATAL_OOM 1
@@ -133,6 +134,7 @@ static void write_question(struct buffer *lines, const struct upstream_question 
 
 static void take_unsent(struct exchanges *exchanges, struct exchange *exchange)
 {
+    assert(exchanges->unsent_keys); /* what is unsent can be found by its key */
     TAILQ_REMOVE(&exchanges->unsent, exchange, link);
     HASH_DEL(exchanges->unsent_keys, exchange);
 }
