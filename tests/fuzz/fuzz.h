@@ -1,0 +1,68 @@
+/* What every fuzz target includes. A target is one function of bytes; it ends the process if
+ * something that is promised does not hold. libFuzzer makes the bytes (-Dfuzz=true), or
+ * replay.c reads them from files. */
+#ifndef PRSERVD_FUZZ_H
+#define PRSERVD_FUZZ_H
+
+#include "base/buffer.h"
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Ends the process, and says what was broken, if it does not hold. */
+#define REQUIRE(promise) fuzz_require((promise), #promise, __FILE__, __LINE__)
+
+static inline void fuzz_require(bool holds, const char *promise, const char *file, int line)
+{
+    if (holds)
+        return;
+    (void)fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, promise);
+    abort();
+}
+
+/* What is left of the input. */
+struct fuzz_input {
+    const uint8_t *at;
+    size_t left;
+};
+
+/* 0 once nothing is left. */
+static inline uint8_t fuzz_take_byte(struct fuzz_input *input)
+{
+    if (input->left == 0)
+        return 0;
+    input->left--;
+    return *input->at++;
+}
+
+static inline struct text fuzz_take_rest(struct fuzz_input *input)
+{
+    struct text rest = {.bytes = (const char *)input->at, .length = input->left};
+
+    input->at += input->left;
+    input->left = 0;
+    return rest;
+}
+
+/* Lengths of pieces, from a seed: mostly short ones, some that are long. */
+struct fuzz_pieces {
+    uint32_t state;
+};
+
+static inline size_t fuzz_piece_length(struct fuzz_pieces *pieces, size_t left)
+{
+    size_t length;
+
+    pieces->state = pieces->state * 1664525u + 1013904223u;
+    length = (pieces->state >> 28) < 12 ? 1 + (pieces->state >> 16) % 16
+                                        : 1 + (pieces->state >> 8) % 65536;
+    return length < left ? length : left;
+}
+
+#endif
