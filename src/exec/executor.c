@@ -385,6 +385,7 @@ int executor_create(
         .file = options->file,
         .read_only = options->read_only,
         .sync = options->sync,
+        .tidy_at_pages = options->tidy_at_pages,
         .log = options->log,
         .hurry = &executor->hurry,
         .give_up_ms = &executor->give_up_ms,

@@ -22,7 +22,8 @@ struct executor_options {
     const char *file; /* borrowed as long as the executor lives */
     bool read_only;
     enum store_sync sync;
-    struct log *log; /* borrowed */
+    int tidy_at_pages; /* see store.h */
+    struct log *log;   /* borrowed */
     /* Called on any thread when jobs are finished: makes the loop call
      * executor_deliver soon. */
     void (*wake)(void *context);

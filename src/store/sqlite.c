@@ -6,7 +6,8 @@
  * Durability: WAL journal and, unless told otherwise, synchronous=FULL, so that a
  * commit has been synced when it returns. What a server that was killed between
  * writing and syncing left in the WAL becomes visible when the next one opens the
- * database, so the writer checkpoints once at the start: that syncs it.
+ * database, so the writer checkpoints once at the start: that syncs it. If that fails, it does
+ * not start.
  *
  * -wal and -shm are left in place at the end (SQLITE_FCNTL_PERSIST_WAL): without
  * them nobody could read the database in a folder that it may not write to. */
@@ -208,6 +209,22 @@ static int set_sync(struct sqlite_store *store, struct error *error)
     return sqlite_run(store, sql[store->options.sync], error);
 }
 
+/* A checkpoint syncs the journal first. Nothing may be answered from it before. While another
+ * process is at it, that may not have happened yet. A full disk is found later than that. */
+static int sync_what_is_there(struct sqlite_store *store, struct error *error)
+{
+    int tries = 0;
+    int code;
+
+    do {
+        code = sqlite3_wal_checkpoint_v2(
+            store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    } while ((code & 0xff) == SQLITE_BUSY && sqlite_wait_for_lock(store, tries++));
+    if (code == SQLITE_OK || (code & 0xff) == SQLITE_FULL)
+        return 0;
+    return sqlite_fail(store, code, "sync", error);
+}
+
 static int prepare_database(struct sqlite_store *store, struct error *error)
 {
     int persist = 1;
@@ -233,8 +250,7 @@ static int prepare_database(struct sqlite_store *store, struct error *error)
     if (result == 0)
         result = sqlite_prepare_queries(store, error);
     if (result == 0 && store->role == STORE_WRITER)
-        (void)sqlite3_wal_checkpoint_v2(
-            store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        result = sync_what_is_there(store, error);
     return result;
 }
 

@@ -11,7 +11,7 @@
 #include "store/sqlite.h"
 
 #define UNTIDY_PAGES 8000 /* of 4 KiB: 32 MiB */
-#define AGAIN_PAGES 2000
+#define AGAIN_SHARE 4     /* has it grown by a quarter of that, then again */
 #define LIMIT_BYTES "67108864" /* the file is cut to that when it begins anew */
 #define MOST_PASSES 8
 #define SHORT_MS 10     /* a pass that took no longer leaves little */
@@ -27,9 +27,14 @@ static int note_pages(void *context, sqlite3 *database, const char *name, int pa
     return SQLITE_OK;
 }
 
+static int untidy_pages(const struct sqlite_store *store)
+{
+    return store->options.tidy_at_pages > 0 ? store->options.tidy_at_pages : UNTIDY_PAGES;
+}
+
 int sqlite_wal_attach(struct sqlite_store *store, struct error *error)
 {
-    store->tidy_at_pages = UNTIDY_PAGES;
+    store->tidy_at_pages = untidy_pages(store);
     (void)sqlite3_wal_hook(store->database, note_pages, store); /* instead of a checkpoint */
     return sqlite_run(store, "PRAGMA journal_size_limit=" LIMIT_BYTES, error);
 }
@@ -38,11 +43,11 @@ bool sqlite_wal_is_untidy(const struct store *base)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
 
-    if (store->wal_pages < UNTIDY_PAGES)
-        store->tidy_at_pages = UNTIDY_PAGES;
+    if (store->wal_pages < untidy_pages(store))
+        store->tidy_at_pages = untidy_pages(store);
     if (store->wal_pages < store->tidy_at_pages)
         return false;
-    store->tidy_at_pages = store->wal_pages + AGAIN_PAGES;
+    store->tidy_at_pages = store->wal_pages + untidy_pages(store) / AGAIN_SHARE;
     return true;
 }
 

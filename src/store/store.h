@@ -26,6 +26,7 @@ struct store_options {
     const atomic_bool *hurry; /* borrowed; once true, locks are not waited for */
     /* Borrowed; from then on (clock_ms) a reader gives up whatever takes long. */
     const atomic_ullong *give_up_ms;
+    int tidy_at_pages; /* of the journal, when a keeper is wanted; 0: as many as is good */
 };
 
 #define STORE_LOCK_WAIT_MS 10000 /* how long a lock is waited for before a client hears of it */

@@ -1,0 +1,245 @@
+/* Lets calls of the disk fail, each of the first ones of a kind in turn, once or until the cause
+ * is gone: while a server starts, serves, or tidies. Clients may get errors, which must say
+ * something; they never get a wrong answer; and as soon as the cause is gone the same server
+ * serves again. In the end the power is cut, and nothing may be missing.
+ *
+ * A life is the same every time, by its seed. */
+#include "disk.h"
+#include "ledger.h"
+#include "rig.h"
+
+#include "base/clock.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVER 0
+#define CHECKER 3 /* owner of the files that the ledger reads */
+#define FAULTS_OF_LIFE 20
+
+struct figures {
+    uint64_t lives, faults, at_start, errors, answers, broken;
+    uint64_t happened[DISK_CALLS];
+};
+
+struct life {
+    struct figures *figures;
+    struct rig_clients clients;
+    struct rig *rig;
+    char says[512];
+};
+
+static uint64_t chance(struct life *life, uint64_t limit)
+{
+    return rig_chance(&life->clients, limit);
+}
+
+static bool fail(struct life *life, const char *what, const char *why)
+{
+    (void)snprintf(life->says, sizeof life->says, "%s: %.400s", what, why);
+    return false;
+}
+
+static bool start(struct life *life, struct error *error)
+{
+    const struct rig_options options = {.owner = SERVER, .sync = STORE_SYNC_FULL};
+
+    error->text[0] = '\0';
+    life->rig = rig_create(&options, error);
+    return life->rig;
+}
+
+static bool must_start(struct life *life)
+{
+    struct error error;
+
+    return start(life, &error) || fail(life, "it does not start any more", error.text);
+}
+
+static void plan(struct life *life, uint64_t n, struct disk_plan *plan)
+{
+    static const enum disk_fault faults[] = {DISK_ERROR, DISK_ERROR, DISK_ERRORS, DISK_FULL};
+    enum disk_call call = (enum disk_call)(n % DISK_CALLS);
+
+    *plan = (struct disk_plan){
+        .fault = faults[chance(life, 4)],
+        .calls = 1U << call,
+        .after = chance(life, 2) ? n / DISK_CALLS % 8 : chance(life, 60),
+    };
+    if (plan->fault == DISK_FULL)
+        plan->calls = 1U << DISK_WRITE;
+    disk_plan(plan);
+}
+
+static void count(struct life *life, const struct disk_plan *plan)
+{
+    life->figures->faults += disk_fault_happened();
+    for (unsigned call = 0; call < DISK_CALLS; call++)
+        life->figures->happened[call] += disk_fault_happened() && plan->calls == 1U << call;
+    disk_no_plan();
+}
+
+static bool cut_power(struct life *life)
+{
+    disk_cut_power();
+    rig_free(life->rig);
+    life->rig = NULL;
+    for (unsigned owner = 0; owner < DISK_OWNERS; owner++)
+        disk_restart(owner);
+    return must_start(life);
+}
+
+static bool check(struct life *life)
+{
+    disk_set_owner(CHECKER);
+    return ledger_check(life->clients.ledger, RIG_FILE, life->says);
+}
+
+/* ---- while a server starts ---- */
+
+static bool kill_and_start(struct life *life, uint64_t n)
+{
+    struct disk_plan faults;
+    struct error error;
+
+    bool leaves = chance(life, 2); /* something that was written and not synced */
+
+    if (leaves) {
+        disk_plan(&(struct disk_plan){.fault = DISK_KILL, .calls = 1U << DISK_SYNC});
+        if (!rig_serve(life->rig, &life->clients, RIG_ANYTHING, life->says))
+            return false;
+    }
+    disk_kill(SERVER);
+    disk_no_plan();
+    rig_free(life->rig);
+    disk_restart(SERVER);
+    plan(life, n, &faults);
+    if (leaves && chance(life, 2)) {
+        faults = (struct disk_plan){
+            .fault = DISK_ERROR, .calls = 1U << DISK_SYNC, .after = chance(life, 2)};
+        disk_plan(&faults);
+    }
+    if (!start(life, &error) && error.text[0] == '\0')
+        return fail(life, "it did not start", "without a reason");
+    life->figures->at_start += disk_fault_happened();
+    life->figures->errors += !life->rig;
+    count(life, &faults);
+    if (!life->rig && !must_start(life))
+        return false;
+    if (!rig_serve(life->rig, &life->clients, RIG_LOOK, life->says))
+        return false;
+    return chance(life, 2) || (cut_power(life) && check(life));
+}
+
+/* ---- while it serves ---- */
+
+static bool serve_badly(struct life *life, uint64_t n)
+{
+    struct disk_plan faults;
+    unsigned batches = 0;
+    bool is_good = true;
+
+    plan(life, n, &faults);
+    if (chance(life, 2)) {
+        faults.forgets = true;
+        disk_plan(&faults);
+    }
+    while (is_good && batches++ < 6) {
+        is_good = rig_serve(life->rig, &life->clients, RIG_ANYTHING, life->says);
+        if (chance(life, 3) == 0)
+            rig_tidy(life->rig);
+    }
+    count(life, &faults);
+    return is_good;
+}
+
+/* The cause is gone: from now on there are no errors. */
+static bool serves_again(struct life *life)
+{
+    uint64_t before = life->clients.n_errors;
+
+    for (int i = 0; i < 3; i++) {
+        if (!rig_ask_new(life->rig, &life->clients, life->says) ||
+            !rig_serve(life->rig, &life->clients, RIG_ANYTHING, life->says))
+            return false;
+        rig_tidy(life->rig);
+    }
+    if (life->clients.n_errors == before)
+        return true;
+    return fail(life, "it does not recover", life->clients.error.text);
+}
+
+static bool live_on(struct life *life, uint64_t n)
+{
+    bool at_start = chance(life, 4) == 0;
+
+    if (!(at_start ? kill_and_start(life, n) : serve_badly(life, n)))
+        return false;
+    if (life->clients.n_errors > 0 && life->clients.error.text[0] == '\0')
+        return fail(life, "an error", "without a reason");
+    if (chance(life, 3) > 0 && !(serves_again(life) && check(life)))
+        return false;
+    return chance(life, 3) > 0 || (cut_power(life) && check(life));
+}
+
+static void live(struct figures *figures, uint64_t seed)
+{
+    struct life life = {.figures = figures};
+    bool is_good;
+    uint64_t n = 0;
+
+    disk_format(seed);
+    life.clients = (struct rig_clients){.ledger = ledger_create(), .n_chance = ~seed};
+    is_good = must_start(&life);
+    while (is_good && n < FAULTS_OF_LIFE)
+        is_good = live_on(&life, seed * FAULTS_OF_LIFE + n++);
+    if (!is_good) {
+        figures->broken++;
+        printf("seed %" PRIu64 ", fault %" PRIu64 ": %s\n", seed, n, life.says);
+    }
+    figures->lives++;
+    figures->errors += life.clients.n_errors;
+    figures->answers += ledger_answers(life.clients.ledger);
+    disk_no_plan();
+    rig_free(life.rig);
+    ledger_free(life.clients.ledger);
+}
+
+/* ---- the program ---- */
+
+static uint64_t number_after(int n_words, char **words, const char *option, uint64_t otherwise)
+{
+    for (int i = 1; i + 1 < n_words; i += 2)
+        if (strcmp(words[i], option) == 0)
+            return strtoull(words[i + 1], NULL, 10);
+    return otherwise;
+}
+
+int main(int n_words, char **words)
+{
+    uint64_t seed = number_after(n_words, words, "--seed", 1);
+    uint64_t most = number_after(n_words, words, "--faults", 1000);
+    uint64_t seconds = number_after(n_words, words, "--seconds", 0);
+    struct figures figures = {0};
+    uint64_t began_ms = clock_ms();
+    uint64_t took_ms = 0;
+
+    while (seconds ? took_ms < seconds * 1000 : figures.faults < most) {
+        live(&figures, seed + figures.lives);
+        took_ms = clock_ms() - began_ms;
+    }
+    disk_free();
+    printf("%" PRIu64 " faults (%" PRIu64 " while a server started) in %" PRIu64
+           " lives from seed %" PRIu64 "; %" PRIu64 " answers, %" PRIu64
+           " errors; %.1f s, %.0f faults a second; %" PRIu64 " broken lives\n ",
+        figures.faults, figures.at_start, figures.lives, seed, figures.answers, figures.errors,
+        (double)took_ms / 1000, (double)figures.faults * 1000 / (double)(took_ms ? took_ms : 1),
+        figures.broken);
+    for (unsigned call = 0; call < DISK_CALLS; call++)
+        printf(" %s %" PRIu64, disk_call_name((enum disk_call)call), figures.happened[call]);
+    printf("\n");
+    return figures.broken ? 1 : 0;
+}
