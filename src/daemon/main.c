@@ -115,6 +115,7 @@ static int run(struct process *process, const struct options *options, int repor
     if (!log_file && options->command == COMMAND_START)
         log_file = DAEMON_LOG;
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error for clients */
     (void)signal(SIGTERM, end_at_once);
     (void)signal(SIGINT, end_at_once);
     raise_descriptor_limit();

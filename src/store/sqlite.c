@@ -127,10 +127,27 @@ static int begin_write(struct store *base, unsigned wait_ms, struct error *error
     return step_once(store, STATEMENT_BEGIN_IMMEDIATE, "write to", error);
 }
 
+/* What is stored in a file that has no name any more is lost with the server. */
+static int check_name(struct sqlite_store *store, struct error *error)
+{
+    int moved = 0;
+
+    (void)sqlite3_file_control(store->database, NULL, SQLITE_FCNTL_HAS_MOVED, &moved);
+    if (!moved)
+        return 0;
+    return error_set(error, ERROR_STORE,
+        "the database %s was removed or replaced while the server had it open; nothing was "
+        "stored: put it back, or start the server again",
+        store->options.file);
+}
+
 static int commit(struct store *base, struct error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
-    int result = step_once(store, STATEMENT_COMMIT, "write to", error);
+    int result = check_name(store, error);
+
+    if (result == 0)
+        result = step_once(store, STATEMENT_COMMIT, "write to", error);
     if (result != 0)
         rollback(base);
     return result;
@@ -217,8 +234,8 @@ static int sync_what_is_there(struct sqlite_store *store, struct error *error)
     int code;
 
     do {
-        code = sqlite3_wal_checkpoint_v2(
-            store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        code =
+            sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     } while ((code & 0xff) == SQLITE_BUSY && sqlite_wait_for_lock(store, tries++));
     if (code == SQLITE_OK || (code & 0xff) == SQLITE_FULL)
         return 0;
