@@ -10,8 +10,8 @@
 #include "base/clock.h"
 #include "store/sqlite.h"
 
-#define UNTIDY_PAGES 8000 /* of 4 KiB: 32 MiB */
-#define AGAIN_SHARE 4     /* has it grown by a quarter of that, then again */
+#define UNTIDY_PAGES 8000      /* of 4 KiB: 32 MiB */
+#define AGAIN_SHARE 4          /* has it grown by a quarter of that, then again */
 #define LIMIT_BYTES "67108864" /* the file is cut to that when it begins anew */
 #define MOST_PASSES 8
 #define SHORT_MS 10     /* a pass that took no longer leaves little */
