@@ -113,7 +113,7 @@ static struct checksum *keep_checksum(struct package *package, struct text text)
     if (!checksum)
         return NULL;
     if (text.length > 0)
-        memcpy(checksum->bytes, text.bytes, text.length);
+        memcpy(checksum->bytes, bytes, text.length);
     HASH_ADD_KEYPTR_BYHASHVALUE(
         hh, package->checksums, checksum->bytes, text.length, hash, checksum);
     if (!checksum->hh.tbl) {
