@@ -270,6 +270,11 @@ enum codec_result codec_read_request(
         (void)error_set(error, ERROR_FRAMING, "the message holds more than %u values", MOST_VALUES);
         return CODEC_LOST;
     }
+    if (message.length > 0 && memchr(message.bytes, '\0', message.length)) {
+        /* The library passes over one behind a number. */
+        (void)error_set(error, ERROR_FRAMING, "the message is not JSON in UTF-8: it holds a NUL");
+        return CODEC_LOST;
+    }
     root = json_loadb(message.bytes, message.length, READ_FLAGS, &reason);
     if (!root)
         return refuse_json(&reason, error);

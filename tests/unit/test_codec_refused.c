@@ -197,8 +197,8 @@ static void what_is_not_json_is_lost(void **state)
         TEXT("{\"ping\": {}}}"), TEXT("{\"ping\": {}} {\"ping\": {}}"), TEXT("{'ping': {}}"),
         TEXT("{ping: {}}"), TEXT("{\"ping\": {},}"), TEXT("{\"ping\": NaN}"), TEXT("nul"),
         TEXT("None"), TEXT("True"), TEXT("+1"), TEXT("01"), TEXT("\"\\x\""), TEXT("\"a\tb\""),
-        TEXT("\"open"), TEXT("{\"ping\": {}}\0"), TEXT("\0"), TEXT("\"a\0b\""), TEXT("\"\\ud83d\""),
-        TEXT("GET / HTTP/1.1")};
+        TEXT("\"open"), TEXT("{\"ping\": {}}\0"), TEXT("\0"), TEXT("\"a\0b\""),
+        TEXT("{\"ping\": {\"x\": 1\0}}"), TEXT("\"\\ud83d\""), TEXT("GET / HTTP/1.1")};
 
     (void)state;
     for (size_t i = 0; i < COUNT(messages); i++)
