@@ -8,7 +8,8 @@
  * are guarded by one mutex, which is held only to move lists. A thread that finds its
  * queue empty sleeps on its condition. While it does, the loop uses what is the
  * thread's, writer or looker, for what can be done at once: that saves two changes of
- * thread. Only the loop wakes the threads, so none of them wakes meanwhile. */
+ * thread. Only the loop wakes these two, so neither of them wakes meanwhile. (The keeper
+ * is woken by the writer's thread.) */
 #include "exec/executor.h"
 
 #include "base/clock.h"
