@@ -116,6 +116,11 @@ def test_a_role_that_needs_a_password(postgres):
         assert psql(uri, "SELECT 1", PGPASSWORD=PASSWORD).stdout == "1\n"
 
 
+def states(cluster):
+    stats = [Path(f"/proc/{pid}/stat").read_text() for pid in cluster.processes()]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
+
+
 def test_a_cluster_can_be_killed_paused_and_encrypted(cluster, tmp_path):
     database = cluster.create_database()
     database.psql("CREATE TABLE t (n int); INSERT INTO t VALUES (1)")
@@ -125,6 +130,7 @@ def test_a_cluster_can_be_killed_paused_and_encrypted(cluster, tmp_path):
     cluster.start()
     assert count(database) == 1
     cluster.pause()
+    poll(lambda: states(cluster) == {"T"}, "every process to stop")
     with pytest.raises(subprocess.TimeoutExpired):
         psql(database.uri, "SELECT 1", seconds=0.3)
     cluster.resume()
