@@ -20,6 +20,12 @@ static inline struct text text_of(const char *string)
     return (struct text){.bytes = string, .length = strlen(string)};
 }
 
+/* The same text, with a pointer even if it is empty. */
+static inline struct text text_not_null(struct text text)
+{
+    return text.bytes ? text : (struct text){.bytes = "", .length = 0};
+}
+
 static inline bool text_equal(struct text a, struct text b)
 {
     return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);

@@ -21,7 +21,9 @@ const char options_help[] =
     "Usage: prservd [OPTION]...\n"
     "Hands out package revisions (PR) to BitBake and remembers them.\n"
     "\n"
-    "  -f, --file FILE          database; missing folders are made [prserv.sqlite3]\n"
+    "  -f, --file FILE          database; missing folders are made [prserv.sqlite3];\n"
+    "                           or PostgreSQL's: postgresql://USER@HOST/NAME, KEY=VALUE ...\n"
+    "      --file-read URI      the replica that look-ups and exports read from (PostgreSQL)\n"
     "      --host ADDR          address to bind: a name, IPv4 or IPv6 [0.0.0.0]\n"
     "      --port N             port to bind; 0 takes a free one [8585]\n"
     "      --bind ADDRESS       HOST:PORT, [IPv6]:PORT or unix:///PATH, as often as wanted,\n"
@@ -45,9 +47,10 @@ const char options_help[] =
     "  -h, --help               print this\n"
     "\n"
     "Every option but --start, --stop, --version and --help is also read from the environment:\n"
-    "PRSERVD_FILE, PRSERVD_HOST, PRSERVD_PORT, PRSERVD_BIND (several: separated by blanks;\n"
-    "beside --host, --port and their variables, if these are given), PRSERVD_READ_ONLY (1, true,\n"
-    "yes, on; 0, false, no, off), PRSERVD_UPSTREAM, PRSERVD_LOG, PRSERVD_LOGLEVEL,\n"
+    "PRSERVD_FILE, PRSERVD_FILE_READ, PRSERVD_HOST, PRSERVD_PORT, PRSERVD_BIND (several:\n"
+    "separated by blanks; beside --host, --port and their variables, if these are given),\n"
+    "PRSERVD_READ_ONLY (1, true, yes, on; 0, false, no, off), PRSERVD_UPSTREAM, PRSERVD_LOG, "
+    "PRSERVD_LOGLEVEL,\n"
     "PRSERVD_PIDFILE, PRSERVD_SYNC, PRSERVD_MAX_MESSAGE_BYTES.\n"
     "\n"
     "SIGTERM and SIGINT end the server after it has answered what it has read.\n"
@@ -70,6 +73,13 @@ static int set_file(struct reading *reading, const char *value, struct error *er
     if (value[0] == '\0')
         return error_set(error, ERROR_INPUT, "the name of the database is empty");
     reading->options->file = value;
+    return 0;
+}
+
+static int set_file_read(struct reading *reading, const char *value, struct error *error)
+{
+    (void)error;
+    reading->options->file_read = value;
     return 0;
 }
 
@@ -210,6 +220,7 @@ static const struct setting {
     int (*set)(struct reading *reading, const char *value, struct error *error);
 } settings[] = {
     {"file", "PRSERVD_FILE", false, set_file},
+    {"file-read", "PRSERVD_FILE_READ", false, set_file_read},
     {"host", "PRSERVD_HOST", false, set_host},
     {"port", "PRSERVD_PORT", false, set_port},
     {"bind", "PRSERVD_BIND", false, set_bind},
@@ -362,6 +373,16 @@ static int read_environment(struct reading *reading, const bool *given, struct e
 
 /* ---- putting it together ---- */
 
+static int check_databases(const struct options *options, struct error *error)
+{
+    if (!options->file_read || (store_kind_of(options->file) == STORE_POSTGRESQL &&
+                                   store_kind_of(options->file_read) == STORE_POSTGRESQL))
+        return 0;
+    return error_set(error, ERROR_INPUT,
+        "file-read: a replica to read from is for PostgreSQL; --file and --file-read have to be "
+        "its URIs");
+}
+
 /* --host and --port, together one address. */
 static int put_first(struct reading *reading, struct address *address, struct error *error)
 {
@@ -422,6 +443,8 @@ int options_read(struct options *options, int argc, char **argv, struct error *e
     if (result != 0 || options->command == COMMAND_HELP || options->command == COMMAND_VERSION)
         return result;
     result = read_environment(&reading, given, error);
+    if (result == 0)
+        result = check_databases(options, error);
     if (result == 0)
         result = put_listeners(&reading, error);
     return result == 0 ? put_upstream(&reading, error) : result;

@@ -17,7 +17,8 @@ enum command { COMMAND_RUN, COMMAND_START, COMMAND_STOP, COMMAND_HELP, COMMAND_V
 
 struct options {
     enum command command;
-    const char *file; /* strings are borrowed from the command line or the environment */
+    const char *file;      /* strings are borrowed from the command line or the environment */
+    const char *file_read; /* NULL: none */
     bool read_only;
     struct server_listener listeners[OPTIONS_MOST_LISTENERS];
     size_t n_listeners;      /* at least one */

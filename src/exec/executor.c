@@ -384,6 +384,7 @@ int executor_create(
     atomic_store(&executor->give_up_ms, UINT64_MAX);
     executor->store_options = (struct store_options){
         .file = options->file,
+        .file_read = options->file_read,
         .read_only = options->read_only,
         .sync = options->sync,
         .tidy_at_pages = options->tidy_at_pages,

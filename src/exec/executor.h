@@ -19,7 +19,8 @@
 struct executor;
 
 struct executor_options {
-    const char *file; /* borrowed as long as the executor lives */
+    const char *file;      /* see store.h; borrowed as long as the executor lives */
+    const char *file_read; /* likewise */
     bool read_only;
     enum store_sync sync;
     int tidy_at_pages; /* see store.h */

@@ -79,10 +79,13 @@ static int open_scan(
 {
     const struct request *request = export->request;
     struct store_filter filter = {.version = request->version, .pkgarch = request->pkgarch};
+    const struct text texts[] = {request->version, request->pkgarch, request->checksum};
     int result = store_open(&export->store, options, STORE_READER, error);
 
     if (request->history)
         filter.checksum = request->checksum;
+    if (result == 0)
+        result = store_check(export->store, texts, sizeof texts / sizeof *texts, error);
     if (result == 0)
         result = store_begin_read(export->store, STORE_WAITS, error);
     return result == 0 ? store_scan_begin(export->store, &filter, error) : result;

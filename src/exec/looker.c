@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "exec/decide.h"
 #include "exec/memory.h"
+#include "exec/wants.h"
 #include "revision/revision.h"
 
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct looker {
     struct memory *memory; /* for what wants a whole package */
     struct odd_rows *odd_rows;
     struct log *log;
+    struct wants wants;
 };
 
 int looker_create(struct looker **result, struct store *store, struct odd_rows *odd_rows,
@@ -42,6 +44,7 @@ void looker_free(struct looker *looker)
     if (!looker)
         return;
     memory_free(looker->memory);
+    wants_free(&looker->wants);
     store_close(looker->store);
     free(looker);
 }
@@ -150,32 +153,44 @@ static void answer_all(struct looker *looker, struct job_list *arrived, struct j
     }
 }
 
-static void fail_all(
-    struct job_list *arrived, struct job_list *finished, int failure, const struct error *error)
+static void fail(struct job_list *finished, struct job *job, int failure, const struct error *error)
 {
+    job->result = failure;
+    job->error = *error;
+    STAILQ_INSERT_TAIL(finished, job, link);
+}
+
+/* All of them, or, if the database may come back in time, those that have waited too long. */
+static void fail_jobs(struct looker *looker, struct job_list *arrived, struct job_list *finished,
+    int failure, const struct error *error)
+{
+    bool waits = failure == ERROR_LOCKED && looker->store->far;
     struct job *job;
 
-    STAILQ_FOREACH (job, arrived, link) {
-        job->result = failure;
-        job->error = *error;
+    while ((job = STAILQ_FIRST(arrived)) && (!waits || wants_is_over(looker->store, job))) {
+        STAILQ_REMOVE_HEAD(arrived, link);
+        fail(finished, job, failure, error);
+        log_often(looker->log, LOG_ERROR, "%s", error->text);
     }
-    STAILQ_CONCAT(finished, arrived);
 }
 
 void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished,
     enum store_patience patience)
 {
     struct error error;
-    int result = store_begin_read(looker->store, patience, &error);
+    int result;
 
+    if (looker->store->far && patience == STORE_AT_ONCE)
+        return;
+    result = wants_gather(&looker->wants, looker->store, arrived, finished, &error);
+    if (result == 0)
+        result = store_begin_read(looker->store, patience, &error);
     if (result == 0)
         result = memory_refresh(looker->memory, &error);
-    if (result == 0) {
+    if (result == 0)
         answer_all(looker, arrived, finished, patience);
-    } else if (patience == STORE_WAITS) {
-        log_often(looker->log, LOG_ERROR, "%s", error.text);
-        fail_all(arrived, finished, result, &error);
-    }
+    else if (patience == STORE_WAITS)
+        fail_jobs(looker, arrived, finished, result, &error);
     store_rollback(looker->store);
     memory_trim(looker->memory);
 }

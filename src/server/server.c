@@ -220,6 +220,7 @@ static int open_rooms(struct server *server, struct error *error)
     const struct server_options *options = &server->options;
     const struct executor_options executor_options = {
         .file = options->file,
+        .file_read = options->file_read,
         .read_only = options->read_only,
         .sync = options->sync,
         .log = options->log,
@@ -241,6 +242,8 @@ static int open_rooms(struct server *server, struct error *error)
         result = upstream_create(
             &server->upstream, &server->loop, options->upstream, options->log, error);
     server->stats.read_only = options->read_only;
+    server->stats.database =
+        store_kind_of(options->file) == STORE_POSTGRESQL ? "postgresql" : "sqlite";
     server->stats.started_ms = clock_ms();
     server->stats.executor = server->executor;
     server->stats.upstream = server->upstream;

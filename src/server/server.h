@@ -28,7 +28,8 @@ enum server_phase {
 };
 
 struct server_options {
-    const char *file;
+    const char *file;      /* see store.h; borrowed */
+    const char *file_read; /* where look-ups and exports go instead; NULL: nowhere else */
     bool read_only;
     enum store_sync sync;
     size_t max_message_bytes;

@@ -24,7 +24,7 @@ enum store_sync { STORE_SYNC_FULL, STORE_SYNC_NORMAL, STORE_SYNC_OFF };
 struct store_options {
     const char *file;      /* of store_kind_of; borrowed as long as the store is open */
     const char *file_read; /* readers use this one instead, a replica; NULL: none; borrowed */
-    bool read_only;   /* nothing is written, not even a missing table */
+    bool read_only;        /* nothing is written, not even a missing table */
     enum store_sync sync;
     struct log *log;          /* borrowed */
     const atomic_bool *hurry; /* borrowed; once true, locks are not waited for */
