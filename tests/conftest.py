@@ -1,3 +1,5 @@
+import itertools
+import os
 import sys
 from pathlib import Path
 
@@ -5,7 +7,38 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import postgres  # noqa: E402
 from harness import Server  # noqa: E402
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def shared_cluster():
+    """A PostgreSQL for those tests of a worker that don't break it."""
+    postgres.require()
+    with postgres.Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster():
+    """A PostgreSQL of the test's own."""
+    postgres.require()
+    with postgres.Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(shared_cluster):
+    """The URI of an empty database."""
+    return shared_cluster.create(f"test_{os.getpid()}_{next(NUMBERS)}")
+
+
+@pytest.fixture
+def databases(shared_cluster):
+    """Makes empty databases; gives their URIs."""
+    return lambda: shared_cluster.create(f"test_{os.getpid()}_{next(NUMBERS)}")
 
 
 @pytest.fixture

@@ -1,0 +1,205 @@
+"""PostgreSQL for the tests: clusters of their own, from Debian's package, tuned as in production
+(each commit is synced), in temporary folders, under a user without rights."""
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import BUILD, PATIENCE, free_port, poll
+
+USER = "postgres" if os.getuid() == 0 else None
+
+
+def _number(path):
+    return [int(part) for part in re.findall(r"\d+", path)]
+
+
+PROGRAMS = next(
+    reversed(sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=_number)), None
+)
+BUILT = (
+    b"postgresql://USER@HOST" in (BUILD / "prservd").read_bytes()
+    and (BUILD / "src" / "store" / "postgres_schema.inc").exists()
+)
+
+
+def require():
+    """Skips the test where there is no PostgreSQL; in CI there has to be one."""
+    if not BUILT:
+        pytest.skip("prservd was built without PostgreSQL")
+    if PROGRAMS is None:
+        assert not os.environ.get("CI"), "PostgreSQL has to be installed"
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+
+
+def run_as_owner(*command, **options):
+    options.setdefault("check", True)
+    return subprocess.run(
+        [str(word) for word in command],
+        user=USER,
+        group=USER,
+        extra_groups=[] if USER else None,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 2,
+        **options,
+    )
+
+
+class Cluster:
+    """One PostgreSQL. It ends with the process that made it, however that ends."""
+
+    def __init__(self, settings=(), copy_of=None):
+        self.folder = Path(tempfile.mkdtemp(prefix="prservd-pg-"))
+        self.data = self.folder / "data"
+        self.port = free_port()
+        self.settings = list(settings)
+        self.process = None
+        if USER:
+            shutil.chown(self.folder, USER, USER)
+        if copy_of is None:
+            run_as_owner(
+                f"{PROGRAMS}/initdb",
+                *("-D", self.data, "-U", "prservd", "-A", "trust"),
+                *("-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
+            )
+        else:
+            run_as_owner(
+                f"{PROGRAMS}/pg_basebackup",
+                *("-D", self.data, "-h", "127.0.0.1", "-p", copy_of.port),
+                *("-U", "prservd", "-R", "-X", "stream", "-c", "fast", "--no-sync"),
+            )
+
+    def start(self):
+        options = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self.folder,
+            "max_connections": 200,
+            "fsync": "on",
+            "synchronous_commit": "on",
+            "shared_buffers": "64MB",
+            "max_wal_size": "256MB",
+            **dict(self.settings),
+        }
+        words = [word for k, v in options.items() for word in ("-c", f"{k}={v}")]
+        command = ["setpriv", "--pdeathsig", "QUIT"]
+        if USER:
+            command += [f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [*command, f"{PROGRAMS}/postgres", "-D", self.data, *map(str, words)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+        poll(self.is_ready, "PostgreSQL", PATIENCE * 2)
+        return self
+
+    def is_ready(self):
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        ready = run_as_owner(
+            f"{PROGRAMS}/pg_isready",
+            *("-q", "-h", "127.0.0.1", "-p", self.port),
+            check=False,
+        )
+        return ready.returncode == 0
+
+    def uri(self, database="postgres", host="127.0.0.1", **parameters):
+        more = "&".join(f"{k}={v}" for k, v in parameters.items())
+        return f"postgresql://prservd@{host}:{self.port}/{database}" + (
+            f"?{more}" if more else ""
+        )
+
+    def psql(self, sql, database="postgres", check=True):
+        """What the statements answer, one line a row."""
+        done = run_as_owner(
+            f"{PROGRAMS}/psql",
+            *("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),
+            *("-d", self.uri(database), "-c", sql),
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def create(self, database, options=""):
+        self.psql(f'CREATE DATABASE "{database}" {options}')
+        return self.uri(database)
+
+    def _signal_all(self, number):
+        """To the postmaster, and all its children, which have sessions of their own."""
+        main = self.process.pid
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        for pid in [main, *map(int, children)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def pause(self):
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self):
+        self._signal_all(signal.SIGCONT)
+
+    def kill(self):
+        """As if the machine had failed: kill -9, the postmaster first."""
+        self._signal_all(signal.SIGKILL)
+        self.process.wait()
+        with contextlib.suppress(FileNotFoundError):
+            (self.data / "postmaster.pid").unlink()
+        poll(self._has_no_backends, "the end of all backends")
+
+    def _has_no_backends(self):
+        """A backend that outlives its postmaster keeps the shared memory."""
+        needle = os.fsencode(self.folder)
+        for path in glob.glob("/proc/[0-9]*/cwd"):
+            with contextlib.suppress(OSError):
+                if needle in os.fsencode(os.readlink(path)):
+                    return False
+        return True
+
+    def stop(self, number=signal.SIGINT):
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.resume()
+        self.process.send_signal(number)
+        self.process.wait(PATIENCE * 2)
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def terminate_backends(self):
+        self.psql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'prservd'"
+        )
+
+    def promote(self):
+        self.psql("SELECT pg_promote()")
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def wait_for(what, condition):
+    """Polls more slowly: each look is a process of its own."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
