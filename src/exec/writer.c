@@ -164,6 +164,8 @@ static void look_for_greatest(
     job->value = greatest ? strdup(greatest) : NULL;
     if (greatest && !job->value)
         job->result = error_set_memory(&job->error);
+    else
+        job->result = job_hold_value(job);
     finish(finished, job);
 }
 
