@@ -71,6 +71,7 @@ static int set_up(struct process *process, const struct options *options, struct
         .read_only = options->read_only,
         .sync = options->sync,
         .max_message_bytes = options->max_message_bytes,
+        .max_memory_bytes = options->max_memory_bytes,
         .listeners = options->listeners,
         .n_listeners = replaced ? 0 : options->n_listeners,
         .inherited = process->inherited,

@@ -13,9 +13,13 @@
 
 #define DEFAULT_HOST "0.0.0.0"
 #define DEFAULT_PORT 8585
-#define DEFAULT_MESSAGE_BYTES ((size_t)64 * 1024 * 1024)
+#define DEFAULT_MESSAGE_BYTES ((size_t)4 * 1024 * 1024)
 #define LEAST_MESSAGE_BYTES 1024
 #define MOST_MESSAGE_BYTES 1000000000 /* what SQLite keeps in a field */
+#define DEFAULT_MEMORY_BYTES ((size_t)256 * 1024 * 1024)
+#define LEAST_MEMORY_BYTES 65536
+#define MOST_MEMORY_BYTES 1000000000000
+#define LEAST_MESSAGES 4 /* of the longest kind that there has to be memory for */
 
 const char options_help[] =
     "Usage: prservd [OPTION]...\n"
@@ -42,16 +46,19 @@ const char options_help[] =
     "      --sync LEVEL         when an answer is on the disk: full (before it is sent),\n"
     "                           normal or off (some time later) [full]\n"
     "      --max-message-bytes N\n"
-    "                           the longest message that is taken [67108864]\n"
+    "                           the longest message that is taken [4194304]\n"
+    "      --max-memory-bytes N\n"
+    "                           the memory for requests and answers of all clients together\n"
+    "                           [268435456, or 4 times --max-message-bytes]\n"
     "      --version            print the version\n"
     "  -h, --help               print this\n"
     "\n"
     "Every option but --start, --stop, --version and --help is also read from the environment:\n"
     "PRSERVD_FILE, PRSERVD_FILE_READ, PRSERVD_HOST, PRSERVD_PORT, PRSERVD_BIND (several:\n"
     "separated by blanks; beside --host, --port and their variables, if these are given),\n"
-    "PRSERVD_READ_ONLY (1, true, yes, on; 0, false, no, off), PRSERVD_UPSTREAM, PRSERVD_LOG, "
-    "PRSERVD_LOGLEVEL,\n"
-    "PRSERVD_PIDFILE, PRSERVD_SYNC, PRSERVD_MAX_MESSAGE_BYTES.\n"
+    "PRSERVD_READ_ONLY (1, true, yes, on; 0, false, no, off), PRSERVD_UPSTREAM, PRSERVD_LOG,\n"
+    "PRSERVD_LOGLEVEL, PRSERVD_PIDFILE, PRSERVD_SYNC, PRSERVD_MAX_MESSAGE_BYTES,\n"
+    "PRSERVD_MAX_MEMORY_BYTES.\n"
     "\n"
     "SIGTERM and SIGINT end the server after it has answered what it has read.\n"
     "Exit status: 0 done, 1 it could not be done, 2 the options can't be used.\n";
@@ -196,19 +203,32 @@ static int set_sync(struct reading *reading, const char *value, struct error *er
     return error_set(error, ERROR_INPUT, "'%s' is none of full, normal and off", value);
 }
 
-static int set_max_message_bytes(struct reading *reading, const char *value, struct error *error)
+static int read_bytes(size_t *bytes, const char *value, unsigned long long least,
+    unsigned long long most, struct error *error)
 {
     char *end;
     unsigned long long number;
 
     errno = 0;
     number = strtoull(value, &end, 10);
-    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 ||
-        number > MOST_MESSAGE_BYTES || number < LEAST_MESSAGE_BYTES)
-        return error_set(error, ERROR_INPUT, "'%s' is no number of bytes from %d to %d", value,
-            LEAST_MESSAGE_BYTES, MOST_MESSAGE_BYTES);
-    reading->options->max_message_bytes = (size_t)number;
+    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || number > most ||
+        number < least || number > SIZE_MAX)
+        return error_set(
+            error, ERROR_INPUT, "'%s' is no number of bytes from %llu to %llu", value, least, most);
+    *bytes = (size_t)number;
     return 0;
+}
+
+static int set_max_message_bytes(struct reading *reading, const char *value, struct error *error)
+{
+    return read_bytes(&reading->options->max_message_bytes, value, LEAST_MESSAGE_BYTES,
+        MOST_MESSAGE_BYTES, error);
+}
+
+static int set_max_memory_bytes(struct reading *reading, const char *value, struct error *error)
+{
+    return read_bytes(
+        &reading->options->max_memory_bytes, value, LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, error);
 }
 
 /* ---- the table ---- */
@@ -231,6 +251,7 @@ static const struct setting {
     {"pidfile", "PRSERVD_PIDFILE", false, set_pidfile},
     {"sync", "PRSERVD_SYNC", false, set_sync},
     {"max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES", false, set_max_message_bytes},
+    {"max-memory-bytes", "PRSERVD_MAX_MEMORY_BYTES", false, set_max_memory_bytes},
 };
 
 static const struct {
@@ -428,6 +449,20 @@ static int put_upstream(struct reading *reading, struct error *error)
     return 0;
 }
 
+static int put_memory(struct options *options, struct error *error)
+{
+    const size_t least = LEAST_MESSAGES * options->max_message_bytes;
+
+    if (options->max_memory_bytes == 0)
+        options->max_memory_bytes = DEFAULT_MEMORY_BYTES > least ? DEFAULT_MEMORY_BYTES : least;
+    if (options->max_memory_bytes >= least)
+        return 0;
+    return error_set(error, ERROR_INPUT,
+        "max-memory-bytes: %zu bytes are less than %d of the longest messages; raise it, or lower "
+        "--max-message-bytes to %zu",
+        options->max_memory_bytes, LEAST_MESSAGES, options->max_memory_bytes / LEAST_MESSAGES);
+}
+
 int options_read(struct options *options, int argc, char **argv, struct error *error)
 {
     struct reading reading = {.options = options};
@@ -447,5 +482,7 @@ int options_read(struct options *options, int argc, char **argv, struct error *e
         result = check_databases(options, error);
     if (result == 0)
         result = put_listeners(&reading, error);
+    if (result == 0)
+        result = put_memory(options, error);
     return result == 0 ? put_upstream(&reading, error) : result;
 }

@@ -30,6 +30,7 @@ struct options {
     const char *pid_file; /* NULL: the usual one for COMMAND_START, none otherwise */
     enum store_sync sync;
     size_t max_message_bytes;
+    size_t max_memory_bytes;
 };
 
 /* Fails with ERROR_INPUT: the options can't be used, error says why. */

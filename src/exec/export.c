@@ -15,6 +15,7 @@
 
 struct export
 {
+    struct export *next; /* on a list of those that wait to be freed */
     struct store *store;
     struct odd_rows *odd_rows;
     const struct request *request; /* borrowed from the job */
@@ -37,6 +38,22 @@ void export_free(struct export *export)
     buffer_free(&export->checksums);
     free(export->greatest);
     free(export);
+}
+
+void export_put(struct export **list, struct export *export)
+{
+    export->next = *list;
+    *list = export;
+}
+
+void export_free_all(struct export **list)
+{
+    struct export *export;
+
+    while ((export = *list)) {
+        *list = export->next;
+        export_free(export);
+    }
 }
 
 /* ---- the start ---- */

@@ -102,7 +102,17 @@ static int look_at_package(struct looker *looker, struct job *job)
     }
     greatest = package_greatest(package);
     job->value = greatest ? strdup(greatest) : NULL;
-    return greatest && !job->value ? error_set_memory(&job->error) : 0;
+    return greatest && !job->value ? error_set_memory(&job->error) : job_hold_value(job);
+}
+
+static int look_for_extreme(struct looker *looker, struct job *job)
+{
+    const struct request *request = job->request;
+    struct search search = {.looker = looker, .job = job, .smallest = request->history};
+    int result = store_look_up(looker->store, request->version, request->pkgarch, request->checksum,
+        see_extreme, &search, &job->error);
+
+    return result == 0 ? job_hold_value(job) : result;
 }
 
 static int look(struct looker *looker, struct job *job)
@@ -115,9 +125,7 @@ static int look(struct looker *looker, struct job *job)
     case REQUEST_MAX_PACKAGE_PR:
         return look_at_package(looker, job);
     case REQUEST_TEST_PR:
-        search.smallest = request->history;
-        return store_look_up(looker->store, request->version, request->pkgarch, request->checksum,
-            see_extreme, &search, &job->error);
+        return look_for_extreme(looker, job);
     case REQUEST_TEST_PACKAGE:
         return store_load(
             looker->store, request->version, request->pkgarch, see_any, &search, &job->error);

@@ -167,6 +167,8 @@ static void look_for_greatest(struct job *job, const struct package *package)
     job->value = greatest ? strdup(greatest) : NULL;
     if (greatest && !job->value)
         job->result = error_set_memory(&job->error);
+    else
+        job->result = job_hold_value(job);
 }
 
 /* False: it could not be decided at once. */

@@ -33,6 +33,7 @@ struct server_options {
     bool read_only;
     enum store_sync sync;
     size_t max_message_bytes;
+    size_t max_memory_bytes; /* for requests and answers, of all clients together */
     const struct server_listener *listeners;
     size_t n_listeners;
     const struct server_inherited *inherited; /* the descriptors become the server's */

@@ -267,6 +267,7 @@ void upstream_ask(struct upstream *upstream, struct upstream_question *question)
 
     upstream->n_questions++;
     question->umax = question->uval = NULL;
+    question->values = NULL;
     if (upstream->closed_door || upstream->state == DOWN || upstream->state == PROBING) {
         STAILQ_INSERT_TAIL(&refused, question, link);
         refuse(upstream, &refused, upstream->reason);
@@ -276,6 +277,19 @@ void upstream_ask(struct upstream *upstream, struct upstream_question *question)
     } else {
         watch_deadlines(upstream);
     }
+}
+
+void upstream_release(struct upstream_question *question)
+{
+    struct upstream_values *values = question->values;
+
+    question->values = NULL;
+    question->umax = question->uval = NULL;
+    if (!values || --values->holders > 0)
+        return;
+    free(values->umax);
+    free(values->uval);
+    free(values);
 }
 
 static void send_unsent(struct upstream *upstream)
