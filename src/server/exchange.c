@@ -169,17 +169,27 @@ static void end_sent(
     end_exchange(exchange, questions);
 }
 
+/* Both answers, or none: half of them would be another answer. */
+static void set_answer(
+    struct upstream_question *question, const struct exchange *exchange, const char *uval)
+{
+    question->umax = exchange->umax ? strdup(exchange->umax) : NULL;
+    question->uval = uval ? strdup(uval) : NULL;
+    question->result = 0;
+    if ((!exchange->umax || question->umax) && (!uval || question->uval))
+        return;
+    free(question->umax);
+    free(question->uval);
+    question->umax = question->uval = NULL;
+    question->result = error_set_memory(&question->error);
+}
+
 static void set_answers(const struct exchange *exchange, const char *uval)
 {
     struct upstream_question *question;
 
-    STAILQ_FOREACH (question, &exchange->questions, link) {
-        question->umax = exchange->umax ? strdup(exchange->umax) : NULL;
-        question->uval = uval ? strdup(uval) : NULL;
-        question->result = 0;
-        if ((exchange->umax && !question->umax) || (uval && !question->uval))
-            question->result = error_set_memory(&question->error);
-    }
+    STAILQ_FOREACH (question, &exchange->questions, link)
+        set_answer(question, exchange, uval);
 }
 
 enum exchange_result exchanges_answer(struct exchanges *exchanges, struct text message,
