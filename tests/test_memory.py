@@ -26,6 +26,11 @@ def test_store_and_executor_survive_failing_allocations(tmp_path):
     run(tmp_path, "store", 97 if SANITIZER else 47)
 
 
+def test_server_and_library_survive_failing_allocations(tmp_path):
+    run(tmp_path, "server", 97 if SANITIZER else 11)
+
+
 @pytest.mark.torture
-def test_store_and_executor_survive_each_failing_allocation(tmp_path):
-    run(tmp_path, "store", 1)
+@pytest.mark.parametrize("name", ["store", "server"])
+def test_each_failing_allocation(tmp_path, name):
+    run(tmp_path, name, 1)
