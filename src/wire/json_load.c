@@ -96,10 +96,11 @@ static json_t *load_as_second(struct text json, size_t longest)
 /* What fails while there is no memory has failed for that. */
 static bool is_memory_gone(size_t length)
 {
-    void *probe = malloc(length + 64);
+    void *volatile probe = malloc(length + 64); /* or a compiler leaves it out */
+    bool gone = probe == NULL;
 
     free(probe);
-    return probe == NULL;
+    return gone;
 }
 
 json_t *json_load_whole(struct text json, json_error_t *reason, bool *no_memory)
