@@ -51,6 +51,9 @@ static inline struct text text_strip(struct text text)
     return text;
 }
 
+/* Is this valid UTF-8? Needs no memory: an answer that depends on memory would be a wrong one. */
+bool text_is_utf8(struct text text);
+
 /* Makes a string fit for a terminal: what is no UTF-8, controls, and what turns the direction
  * of writing become question marks. It gets no longer. */
 void text_make_printable(char *string);

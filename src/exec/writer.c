@@ -182,6 +182,11 @@ static bool look(
         wait_for_lock(writer, job, finished);
         return true;
     }
+    if (!looks_only && buffer_failed(&writer->key)) { /* it may have to wait for an earlier one */
+        job->result = error_set_memory(&job->error);
+        finish(finished, job);
+        return true;
+    }
     job->result = memory_recall(
         writer->memory, job->request->version, job->request->pkgarch, &package, &job->error);
     if (job->result == ERROR_LOCKED && patience == STORE_AT_ONCE)

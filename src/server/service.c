@@ -562,7 +562,9 @@ bool session_write(struct session *session, struct buffer *out, size_t limit)
 
     while (goes_on && out->length < limit && (call = TAILQ_FIRST(&session->calls)) &&
            call->stage == CALL_ANSWERED) {
-        if (call->request.kind == REQUEST_EXPORT && call->answer.length == 0)
+        if (buffer_failed(&call->answer))
+            goes_on = false;
+        else if (call->request.kind == REQUEST_EXPORT && call->answer.length == 0)
             goes_on = write_piece(call, out);
         else
             goes_on = write_whole(call, out);

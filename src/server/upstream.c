@@ -155,7 +155,8 @@ static void send_ping(struct upstream *upstream)
     framer_write(&line, buffer_text(&text));
     line.failed = line.failed || buffer_failed(&text);
     buffer_free(&text);
-    link_send(upstream->connection, &line);
+    if (link_send(upstream->connection, &line) != 0)
+        go_down(upstream, LINK_CANT_SEND);
 }
 
 static void link_opened(void *context)
@@ -297,12 +298,8 @@ static void send_unsent(struct upstream *upstream)
     struct buffer lines = BUFFER_EMPTY;
 
     exchanges_write(&upstream->exchanges, &lines);
-    if (buffer_failed(&lines)) {
-        buffer_free(&lines);
-        go_down(upstream, "out of memory");
-        return;
-    }
-    link_send(upstream->connection, &lines);
+    if (link_send(upstream->connection, &lines) != 0)
+        go_down(upstream, LINK_CANT_SEND);
 }
 
 bool upstream_turn(struct upstream *upstream)
