@@ -14,6 +14,7 @@
 
 #define OUR_VERSION 1
 #define LOCK_NUMBER "8585123409" /* of the advisory lock: any number, always the same */
+#define LOCK_TIMEOUT "'500ms'"
 
 static const char schema[] =
 #include "postgres_schema.inc"
@@ -26,7 +27,7 @@ static const char schema[] =
  * must not keep others out. */
 static const char settings[] =
     "SET client_min_messages = warning; SET default_transaction_isolation = 'read committed'; "
-    "SET lock_timeout = '500ms'; SET idle_in_transaction_session_timeout = '5s'; "
+    "SET lock_timeout = " LOCK_TIMEOUT "; SET idle_in_transaction_session_timeout = '5s'; "
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; "
     "SET max_parallel_workers_per_gather = 0; "
     "SELECT pg_is_in_recovery()::int, current_setting('server_encoding'), "
@@ -131,27 +132,40 @@ static int check_version(struct postgres_link *link, struct error *error)
         link->name, version, OUR_VERSION);
 }
 
-static int make_tables(struct postgres_link *link, struct error *error)
+/* In a transaction. */
+static int make_if_missing(struct postgres_link *link, struct error *error)
 {
-    static const char look[] = "SELECT to_regclass('prserv_schema') IS NOT NULL";
-    struct error ignored;
     PGresult *result = NULL;
-    int code = postgres_run(link,
-        "BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(" LOCK_NUMBER ")", NULL,
-        error);
+    bool missing;
+    int code =
+        postgres_run(link, "BEGIN; SELECT to_regclass('prserv_schema') IS NULL", &result, error);
 
-    if (code == 0)
-        code = postgres_run(link, look, &result, error);
-    if (code == 0 && !is_on(result, 0)) {
-        code = postgres_run(link, schema, NULL, error);
-        if (code == 0)
-            log_write(link->log, LOG_INFO, "Made the tables in %s", link->name);
-    }
+    if (code != 0)
+        return code;
+    missing = is_on(result, 0);
     PQclear(result);
+    if (missing)
+        code = postgres_run(link, schema, NULL, error);
     if (code == 0)
         code = postgres_run(link, "COMMIT", NULL, error);
-    else if (!link->is_broken && postgres_run(link, "ROLLBACK", NULL, &ignored) != 0)
-        link->is_broken = true;
+    if (code == 0 && missing)
+        log_write(link->log, LOG_INFO, "Made the tables in %s", link->name);
+    return code;
+}
+
+/* The lock is taken before the transaction: one that had begun would not see what its last owner
+ * made. It ends with the connection, which a failure ends. */
+static int make_tables(struct postgres_link *link, struct error *error)
+{
+    int code = postgres_run(
+        link, "SET lock_timeout = 0; SELECT pg_advisory_lock(" LOCK_NUMBER ")", NULL, error);
+
+    if (code == 0)
+        code = make_if_missing(link, error);
+    if (code == 0)
+        code = postgres_run(link,
+            "SELECT pg_advisory_unlock(" LOCK_NUMBER "); SET lock_timeout = " LOCK_TIMEOUT, NULL,
+            error);
     return code;
 }
 

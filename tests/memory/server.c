@@ -65,6 +65,7 @@ static void start_server(struct rig *rig)
     options = (struct server_options){.file = FILE_NAME,
         .sync = STORE_SYNC_OFF,
         .max_message_bytes = 65536,
+        .max_memory_bytes = (size_t)64 * 1024 * 1024,
         .inherited = &inherited,
         .n_inherited = 1,
         .tell = tell};
