@@ -97,13 +97,17 @@ class Proxy:
 
         self.do(plan())
 
-    def release(self):
-        """COMMITs that were late reach the database; how many."""
+    def release(self, is_lost=False):
+        """COMMITs that were late reach the database, or, when they are lost, the end of the
+        connection does; how many."""
 
         async def send():
             late = [talk for talk in self.talks if talk.late]
             for talk in late:
-                talk.far[1].write(talk.late)
+                if is_lost:
+                    reset(talk.far[1])
+                else:
+                    talk.far[1].write(talk.late)
                 talk.late = None
             return len(late)
 

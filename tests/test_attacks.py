@@ -4,6 +4,7 @@ doc/security.md has the same as a table. Framing and errors byte for byte are in
 test_protocol.py, limits that are options in test_options.py."""
 
 import contextlib
+import json
 import os
 import re
 import resource
@@ -12,9 +13,10 @@ import statistics
 import struct
 import threading
 import time
+from concurrent import futures
 
 import pytest
-from harness import OPENING, SANITIZER, poll
+from harness import OPENING, SANITIZER, Client, open_files, poll
 
 PING = b'{"ping": {}}\n'
 ALIVE = {"alive": True}
@@ -116,12 +118,12 @@ def test_what_does_not_end_is_refused_and_closed(server, data, reason):
 
 def test_a_chunk_stream_without_end_is_refused_at_the_limit(server):
     line = b"x" * 65_535 + b"\n"
-    with harmless(server, grows_by=160 * MIB), server.client() as client:
+    with harmless(server, grows_by=12 * MIB), server.client() as client:
         client.send(b'{"chunk-stream": null}\n')
         with contextlib.suppress(OSError):
-            for _ in range(1100):
+            for _ in range(80):
                 client.send(line)
-        assert error(client) == "a message is longer than 67108864 bytes"
+        assert error(client) == "a message is longer than 4194304 bytes"
         assert client.is_closed()
     poll(lambda: SANITIZER or memory(server, "VmRSS") < 40 * MIB, "the memory back")
 
@@ -329,6 +331,100 @@ def test_clients_that_never_read_cost_what_is_made_ahead_of_them(server):
                 with contextlib.suppress(BlockingIOError):
                     for _ in range(10_000):
                         deaf.socket.send(b'{"export": {"history": true}}\n' * 10)
+
+
+# ---- memory and exports, of all clients together ----
+
+BUDGET = 16 * MIB
+USED_UP = "the memory for requests and answers"
+
+
+def overruns(server):
+    return server.ask({"get-stats": {}})["memory"]["overruns"]
+
+
+def start_message(client, size):
+    """A message of so many bytes, but for its end."""
+    client.send(b'{"chunk-stream": null}\n')
+    for _ in range(size // 32_768):
+        client.send(b"x" * 32_767 + b"\n")
+
+
+def test_unfinished_messages_of_all_clients_have_a_budget(serve):
+    """The one that holds most is closed; who holds little, and who comes then, is not."""
+    server = serve("--max-memory-bytes", BUDGET)
+    request = json.dumps({"test-pr": ROW}).encode() + b"\n"
+    with contextlib.ExitStack() as stack:
+        small = stack.enter_context(server.client())
+        small.send(request[:20])
+        with harmless(server, grows_by=2 * BUDGET):
+            for _ in range(24):
+                client = stack.enter_context(server.client())
+                with contextlib.suppress(OSError):
+                    start_message(client, 3 * MIB)
+            poll(lambda: overruns(server) >= 16, "the closed ones")
+            assert server.get_pr("v", "a", "c") == "0"
+        small.send(request[20:])
+        assert small.receive() == {"value": "0"}
+    assert USED_UP in server.log
+
+
+def test_a_client_hears_that_it_holds_most(serve):
+    server = serve("--max-memory-bytes", BUDGET)
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(server.client()) for _ in range(6)]
+        for client in crowd:
+            with contextlib.suppress(OSError):
+                start_message(client, 3 * MIB)
+        poll(lambda: overruns(server) >= 1, "one to be closed")
+        assert USED_UP in error(crowd[0])
+        assert crowd[0].is_closed()
+
+
+def test_long_answers_that_wait_have_a_budget(serve):
+    server = serve("--max-memory-bytes", BUDGET)
+    question = json.dumps({"test-pr": ROW}).encode() + b"\n"
+    with server.client() as client, server.client() as other:
+        client.import_one(*ROW.values(), "9" * MIB)
+        with harmless(server, grows_by=2 * BUDGET):
+            client.send(question * 128)
+            assert other.get_pr("w", "a", "c") == "0"
+        answers = [client.receive() for _ in range(128)]
+    good = [answer for answer in answers if "value" in answer]
+    assert 1 <= len(good) < 128
+    assert all(
+        USED_UP in answer["invoke-error"]["message"]
+        for answer in answers
+        if "value" not in answer
+    )
+
+
+def test_exports_wait_for_their_turn(server):
+    text = "x" * 60_000
+    with server.client() as client:
+        for number in range(100):
+            client.get_pr(str(number), "a", text)
+    path = str(server.folder / "prserv.sqlite3")
+
+    def opened():
+        return open_files(server.process).count(path)
+
+    before = opened()
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(server.client()) for _ in range(64)]
+        with harmless(server, grows_by=64 * MIB):
+            for client in crowd:
+                client.post({"export": {"history": True}})
+            poll(lambda: opened() - before == 16, "as many as there may be")
+            assert server.get_pr("v", "a", "c") == "0"
+            assert opened() - before == 16
+        for client in crowd[:52]:  # who leaves makes room
+            client.close()
+        with futures.ThreadPoolExecutor(len(crowd)) as pool:  # all read at once
+            for answer in pool.map(Client.receive, crowd[52:]):
+                assert len(answer["datainfo"]) in (100, 101)
+    # SQLite keeps descriptors of closed connections for the next ones.
+    assert opened() - before <= 16
 
 
 # ---- many ----

@@ -36,6 +36,7 @@ SETTINGS = [
     "pidfile",
     "sync",
     "max-message-bytes",
+    "max-memory-bytes",
 ]
 NO_DATABASES = {
     "a short text": b"hello\n",
@@ -220,6 +221,8 @@ ILL_VALUES = [
     ("max-message-bytes", "many"),
     ("max-message-bytes", "64M"),
     ("max-message-bytes", "99999999999999999999"),
+    ("max-memory-bytes", "64M"),
+    ("max-memory-bytes", "1048576"),
 ]
 
 

@@ -15,15 +15,14 @@ def comparable(answer):
     return answer
 
 
-def start_servers(serve, descriptions):
+def start_servers(serve, descriptions, new_database):
     servers = []
+    files = {}
     for index, description in enumerate(descriptions):
-        options = []
         shared = description["shares_database_of"]
-        options += [
-            "--file",
-            f"../server-{index if shared is None else shared}/rows.sqlite3",
-        ]
+        if shared is None:
+            files[index] = new_database(index)
+        options = ["--file", files[index if shared is None else shared]]
         if description["upstream"] is not None:
             options += ["--upstream", servers[description["upstream"]].address]
         if description["read_only"]:
@@ -32,10 +31,20 @@ def start_servers(serve, descriptions):
     return servers
 
 
-@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
-def test_vector(path, serve):
+def play(path, serve, new_database):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    clients = [server.client() for server in start_servers(serve, lines[0]["servers"])]
+    servers = start_servers(serve, lines[0]["servers"], new_database)
+    clients = [server.client() for server in servers]
     for number, line in enumerate(lines[1:], 2):
         answer = clients[line["server"]].ask_raw(line["request"])
         assert comparable(answer) == comparable(line["answer"]), f"line {number}"
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_vector(path, serve, tmp_path):
+    play(path, serve, lambda index: tmp_path / f"server-{index}" / "rows.sqlite3")
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_vector_with_postgresql(path, serve, databases):
+    play(path, serve, lambda index: databases())

@@ -19,9 +19,11 @@ PV = "0.1.0+git"
 inherit meson pkgconfig systemd
 
 PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'systemd', d)}"
+# postgresql is in meta-oe.
 PACKAGECONFIG:class-native ??= ""
 PACKAGECONFIG:class-nativesdk ??= ""
 PACKAGECONFIG[systemd] = "-Dsystemd=enabled,-Dsystemd=disabled,systemd"
+PACKAGECONFIG[postgresql] = "-Dpostgresql=enabled,-Dpostgresql=disabled,postgresql"
 
 EXTRA_OEMESON += "-Dsystemd_unit_dir=${systemd_system_unitdir}"
 

@@ -63,3 +63,11 @@ void buffer_free(struct buffer *buffer)
     free(buffer->bytes);
     *buffer = BUFFER_EMPTY;
 }
+
+void buffer_set_pair(struct buffer *buffer, struct text first, struct text second)
+{
+    buffer_reset(buffer, 4096);
+    buffer_append(buffer, (const char *)&first.length, sizeof first.length);
+    buffer_append_text(buffer, first);
+    buffer_append_text(buffer, second);
+}

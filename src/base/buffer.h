@@ -24,6 +24,9 @@ void buffer_append(struct buffer *buffer, const char *bytes, size_t length);
 void buffer_append_text(struct buffer *buffer, struct text text);
 void buffer_append_string(struct buffer *buffer, const char *string);
 
+/* Makes the content what identifies a pair of texts: the key of a hash table. */
+void buffer_set_pair(struct buffer *buffer, struct text first, struct text second);
+
 /* Takes the first bytes away and moves the rest to the front. */
 void buffer_drop_front(struct buffer *buffer, size_t length);
 

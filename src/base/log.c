@@ -67,7 +67,11 @@ int log_open(struct log **result, const char *file, enum log_level level, struct
     log->descriptor = STDERR_FILENO;
     if (file) {
         log->file = strdup(file);
-        log->descriptor = log->file ? open_file(file) : -1;
+        if (!log->file) {
+            free(log);
+            return error_set_memory(error);
+        }
+        log->descriptor = open_file(file);
         if (log->descriptor < 0) {
             (void)error_set(
                 error, ERROR_SYSTEM, "can't open the log %s: %s", file, strerror(errno));

@@ -21,12 +21,15 @@ static int count_following(unsigned char first, uint32_t *code)
     return first >= 0xf0 && first < 0xf5 ? 3 : -1;
 }
 
-/* Decodes the character there. Returns its bytes, or 0 if there is none. */
-static size_t decode(const char *at, uint32_t *code)
+/* Decodes the character there, in at most so many bytes. Returns its bytes, or 0 if there is
+ * none. */
+static size_t decode(const char *at, size_t most, uint32_t *code)
 {
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
     int following = count_following((unsigned char)*at, code);
 
+    if (following >= 0 && (size_t)following >= most)
+        return 0;
     for (int i = 1; i <= following; i++) {
         if (((unsigned char)at[i] & 0xc0) != 0x80)
             return 0;
@@ -36,6 +39,21 @@ static size_t decode(const char *at, uint32_t *code)
         (*code >= 0xd800 && *code < 0xe000))
         return 0;
     return (size_t)following + 1;
+}
+
+bool text_is_utf8(struct text text)
+{
+    size_t at = 0;
+
+    while (at < text.length) {
+        uint32_t code;
+        size_t length = decode(text.bytes + at, text.length - at, &code);
+
+        if (length == 0)
+            return false;
+        at += length;
+    }
+    return true;
 }
 
 /* Controls, separators of lines, and what turns the direction of writing. */
@@ -51,7 +69,7 @@ void text_make_printable(char *string)
 
     for (const char *from = string; *from;) {
         uint32_t code;
-        size_t length = decode(from, &code);
+        size_t length = decode(from, SIZE_MAX, &code); /* the NUL ends it */
 
         if (length > 0 && is_printable(code)) {
             memmove(to, from, length);

@@ -20,6 +20,12 @@ static inline struct text text_of(const char *string)
     return (struct text){.bytes = string, .length = strlen(string)};
 }
 
+/* The same text, with a pointer even if it is empty. */
+static inline struct text text_not_null(struct text text)
+{
+    return text.bytes ? text : (struct text){.bytes = "", .length = 0};
+}
+
 static inline bool text_equal(struct text a, struct text b)
 {
     return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
@@ -44,6 +50,9 @@ static inline struct text text_strip(struct text text)
         text.length--;
     return text;
 }
+
+/* Is this valid UTF-8? Needs no memory: an answer that depends on memory would be a wrong one. */
+bool text_is_utf8(struct text text);
 
 /* Makes a string fit for a terminal: what is no UTF-8, controls, and what turns the direction
  * of writing become question marks. It gets no longer. */

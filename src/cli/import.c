@@ -159,8 +159,8 @@ static const char *why_not(const struct prserv_row *row)
         return "the row has no value";
     if (!revision_is_valid(row->value.bytes, row->value.length))
         return "the value is no revision, like 3 or 1.2";
-    if (!codec_is_utf8(field_text(row->version)) || !codec_is_utf8(field_text(row->pkgarch)) ||
-        !codec_is_utf8(field_text(row->checksum)))
+    if (!text_is_utf8(field_text(row->version)) || !text_is_utf8(field_text(row->pkgarch)) ||
+        !text_is_utf8(field_text(row->checksum)))
         return "the row is not UTF-8";
     return NULL;
 }

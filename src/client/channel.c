@@ -144,8 +144,11 @@ int channel_send(struct channel *channel, struct text text, struct prserv_error 
     return 0;
 }
 
-static int lost(struct prserv_error *error, const struct error *reason)
+static int lost(
+    const struct channel *channel, struct prserv_error *error, const struct error *reason)
 {
+    if (buffer_failed(&channel->framer.stream))
+        return fail(error, PRSERV_ERROR_MEMORY, "%s", reason->text);
     return fail(error, PRSERV_ERROR_PROTOCOL, "the answer can't be read: %s", reason->text);
 }
 
@@ -161,7 +164,8 @@ int channel_receive(
 
         if (framed == FRAMER_READY)
             return 0;
-        result = framed == FRAMER_LOST ? lost(error, &reason) : receive_more(channel, error);
+        result =
+            framed == FRAMER_LOST ? lost(channel, error, &reason) : receive_more(channel, error);
         if (result != 0)
             return result;
     }

@@ -44,7 +44,12 @@ static int found_metainfo(struct exporting *exporting, struct text json)
 {
     const struct prserv_export *export = exporting->export;
 
-    if (exporting->has_metainfo || !codec_is_object(json))
+    struct error reason;
+    int result = codec_check_object(json, &reason);
+
+    if (result == ERROR_MEMORY)
+        return answer_fail(exporting->error, result, &reason);
+    if (exporting->has_metainfo || result != 0)
         return no_export(exporting->error);
     exporting->has_metainfo = true;
     if (!export->metainfo)

@@ -111,7 +111,7 @@ void handle_blame(const struct prserv *server, enum request_kind kind, struct pr
 
 static int check_text(struct text text, const char *name, struct prserv_error *error)
 {
-    if (codec_is_utf8(text))
+    if (text_is_utf8(text))
         return 0;
     return fail(error, PRSERV_ERROR_ARGUMENT, "the %s is not UTF-8", name);
 }

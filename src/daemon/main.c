@@ -67,9 +67,11 @@ static int set_up(struct process *process, const struct options *options, struct
     const bool replaced = process->n_inherited > 0 && options->listens_by_default;
     const struct server_options server_options = {
         .file = options->file,
+        .file_read = options->file_read,
         .read_only = options->read_only,
         .sync = options->sync,
         .max_message_bytes = options->max_message_bytes,
+        .max_memory_bytes = options->max_memory_bytes,
         .listeners = options->listeners,
         .n_listeners = replaced ? 0 : options->n_listeners,
         .inherited = process->inherited,
@@ -91,17 +93,25 @@ static int set_up(struct process *process, const struct options *options, struct
 static void log_start(const struct options *options, struct log *log)
 {
     char upstream[ADDRESS_TEXT_BYTES] = "none";
+    char name[PATH_MAX];
+    char name_read[PATH_MAX];
 
     if (options->has_upstream)
         address_format(&options->upstream, upstream);
-    log_write(log, LOG_INFO, "prservd %s serves %s%s, upstream: %s", PRSERVD_VERSION, options->file,
+    store_name(options->file, name, sizeof name);
+    log_write(log, LOG_INFO, "prservd %s serves %s%s, upstream: %s", PRSERVD_VERSION, name,
         options->read_only ? " (read-only)" : "", upstream);
+    if (options->file_read) {
+        store_name(options->file_read, name_read, sizeof name_read);
+        log_write(log, LOG_INFO, "Look-ups and exports read from %s", name_read);
+    }
     if (options->sync != STORE_SYNC_FULL && !options->read_only)
         log_write(log, LOG_WARNING,
             "With --sync other than full, the power failing can take back answers that were sent");
-    if (options->read_only && access(options->file, F_OK) != 0)
-        log_write(log, LOG_WARNING, "%s is not there: nothing is known until somebody makes it",
-            options->file);
+    if (options->read_only && store_kind_of(options->file) == STORE_SQLITE &&
+        access(options->file, F_OK) != 0)
+        log_write(
+            log, LOG_WARNING, "%s is not there: nothing is known until somebody makes it", name);
 }
 
 /* report: the descriptor that waits to hear how the start went, or -1. */

@@ -13,15 +13,21 @@
 
 #define DEFAULT_HOST "0.0.0.0"
 #define DEFAULT_PORT 8585
-#define DEFAULT_MESSAGE_BYTES ((size_t)64 * 1024 * 1024)
+#define DEFAULT_MESSAGE_BYTES ((size_t)4 * 1024 * 1024)
 #define LEAST_MESSAGE_BYTES 1024
 #define MOST_MESSAGE_BYTES 1000000000 /* what SQLite keeps in a field */
+#define DEFAULT_MEMORY_BYTES ((size_t)256 * 1024 * 1024)
+#define LEAST_MEMORY_BYTES 65536
+#define MOST_MEMORY_BYTES 1000000000000
+#define LEAST_MESSAGES 4 /* of the longest kind that there has to be memory for */
 
 const char options_help[] =
     "Usage: prservd [OPTION]...\n"
     "Hands out package revisions (PR) to BitBake and remembers them.\n"
     "\n"
-    "  -f, --file FILE          database; missing folders are made [prserv.sqlite3]\n"
+    "  -f, --file FILE          database; missing folders are made [prserv.sqlite3];\n"
+    "                           or PostgreSQL's: postgresql://USER@HOST/NAME, KEY=VALUE ...\n"
+    "      --file-read URI      the replica that look-ups and exports read from (PostgreSQL)\n"
     "      --host ADDR          address to bind: a name, IPv4 or IPv6 [0.0.0.0]\n"
     "      --port N             port to bind; 0 takes a free one [8585]\n"
     "      --bind ADDRESS       HOST:PORT, [IPv6]:PORT or unix:///PATH, as often as wanted,\n"
@@ -40,15 +46,19 @@ const char options_help[] =
     "      --sync LEVEL         when an answer is on the disk: full (before it is sent),\n"
     "                           normal or off (some time later) [full]\n"
     "      --max-message-bytes N\n"
-    "                           the longest message that is taken [67108864]\n"
+    "                           the longest message that is taken [4194304]\n"
+    "      --max-memory-bytes N\n"
+    "                           the memory for requests and answers of all clients together\n"
+    "                           [268435456, or 4 times --max-message-bytes]\n"
     "      --version            print the version\n"
     "  -h, --help               print this\n"
     "\n"
     "Every option but --start, --stop, --version and --help is also read from the environment:\n"
-    "PRSERVD_FILE, PRSERVD_HOST, PRSERVD_PORT, PRSERVD_BIND (several: separated by blanks;\n"
-    "beside --host, --port and their variables, if these are given), PRSERVD_READ_ONLY (1, true,\n"
-    "yes, on; 0, false, no, off), PRSERVD_UPSTREAM, PRSERVD_LOG, PRSERVD_LOGLEVEL,\n"
-    "PRSERVD_PIDFILE, PRSERVD_SYNC, PRSERVD_MAX_MESSAGE_BYTES.\n"
+    "PRSERVD_FILE, PRSERVD_FILE_READ, PRSERVD_HOST, PRSERVD_PORT, PRSERVD_BIND (several:\n"
+    "separated by blanks; beside --host, --port and their variables, if these are given),\n"
+    "PRSERVD_READ_ONLY (1, true, yes, on; 0, false, no, off), PRSERVD_UPSTREAM, PRSERVD_LOG,\n"
+    "PRSERVD_LOGLEVEL, PRSERVD_PIDFILE, PRSERVD_SYNC, PRSERVD_MAX_MESSAGE_BYTES,\n"
+    "PRSERVD_MAX_MEMORY_BYTES.\n"
     "\n"
     "SIGTERM and SIGINT end the server after it has answered what it has read.\n"
     "Exit status: 0 done, 1 it could not be done, 2 the options can't be used.\n";
@@ -70,6 +80,13 @@ static int set_file(struct reading *reading, const char *value, struct error *er
     if (value[0] == '\0')
         return error_set(error, ERROR_INPUT, "the name of the database is empty");
     reading->options->file = value;
+    return 0;
+}
+
+static int set_file_read(struct reading *reading, const char *value, struct error *error)
+{
+    (void)error;
+    reading->options->file_read = value;
     return 0;
 }
 
@@ -186,19 +203,32 @@ static int set_sync(struct reading *reading, const char *value, struct error *er
     return error_set(error, ERROR_INPUT, "'%s' is none of full, normal and off", value);
 }
 
-static int set_max_message_bytes(struct reading *reading, const char *value, struct error *error)
+static int read_bytes(size_t *bytes, const char *value, unsigned long long least,
+    unsigned long long most, struct error *error)
 {
     char *end;
     unsigned long long number;
 
     errno = 0;
     number = strtoull(value, &end, 10);
-    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 ||
-        number > MOST_MESSAGE_BYTES || number < LEAST_MESSAGE_BYTES)
-        return error_set(error, ERROR_INPUT, "'%s' is no number of bytes from %d to %d", value,
-            LEAST_MESSAGE_BYTES, MOST_MESSAGE_BYTES);
-    reading->options->max_message_bytes = (size_t)number;
+    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || number > most ||
+        number < least || number > SIZE_MAX)
+        return error_set(
+            error, ERROR_INPUT, "'%s' is no number of bytes from %llu to %llu", value, least, most);
+    *bytes = (size_t)number;
     return 0;
+}
+
+static int set_max_message_bytes(struct reading *reading, const char *value, struct error *error)
+{
+    return read_bytes(&reading->options->max_message_bytes, value, LEAST_MESSAGE_BYTES,
+        MOST_MESSAGE_BYTES, error);
+}
+
+static int set_max_memory_bytes(struct reading *reading, const char *value, struct error *error)
+{
+    return read_bytes(
+        &reading->options->max_memory_bytes, value, LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, error);
 }
 
 /* ---- the table ---- */
@@ -210,6 +240,7 @@ static const struct setting {
     int (*set)(struct reading *reading, const char *value, struct error *error);
 } settings[] = {
     {"file", "PRSERVD_FILE", false, set_file},
+    {"file-read", "PRSERVD_FILE_READ", false, set_file_read},
     {"host", "PRSERVD_HOST", false, set_host},
     {"port", "PRSERVD_PORT", false, set_port},
     {"bind", "PRSERVD_BIND", false, set_bind},
@@ -220,6 +251,7 @@ static const struct setting {
     {"pidfile", "PRSERVD_PIDFILE", false, set_pidfile},
     {"sync", "PRSERVD_SYNC", false, set_sync},
     {"max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES", false, set_max_message_bytes},
+    {"max-memory-bytes", "PRSERVD_MAX_MEMORY_BYTES", false, set_max_memory_bytes},
 };
 
 static const struct {
@@ -362,6 +394,16 @@ static int read_environment(struct reading *reading, const bool *given, struct e
 
 /* ---- putting it together ---- */
 
+static int check_databases(const struct options *options, struct error *error)
+{
+    if (!options->file_read || (store_kind_of(options->file) == STORE_POSTGRESQL &&
+                                   store_kind_of(options->file_read) == STORE_POSTGRESQL))
+        return 0;
+    return error_set(error, ERROR_INPUT,
+        "file-read: a replica to read from is for PostgreSQL; --file and --file-read have to be "
+        "its URIs");
+}
+
 /* --host and --port, together one address. */
 static int put_first(struct reading *reading, struct address *address, struct error *error)
 {
@@ -407,6 +449,20 @@ static int put_upstream(struct reading *reading, struct error *error)
     return 0;
 }
 
+static int put_memory(struct options *options, struct error *error)
+{
+    const size_t least = LEAST_MESSAGES * options->max_message_bytes;
+
+    if (options->max_memory_bytes == 0)
+        options->max_memory_bytes = DEFAULT_MEMORY_BYTES > least ? DEFAULT_MEMORY_BYTES : least;
+    if (options->max_memory_bytes >= least)
+        return 0;
+    return error_set(error, ERROR_INPUT,
+        "max-memory-bytes: %zu bytes are less than %d of the longest messages; raise it, or lower "
+        "--max-message-bytes to %zu",
+        options->max_memory_bytes, LEAST_MESSAGES, options->max_memory_bytes / LEAST_MESSAGES);
+}
+
 int options_read(struct options *options, int argc, char **argv, struct error *error)
 {
     struct reading reading = {.options = options};
@@ -423,6 +479,10 @@ int options_read(struct options *options, int argc, char **argv, struct error *e
         return result;
     result = read_environment(&reading, given, error);
     if (result == 0)
+        result = check_databases(options, error);
+    if (result == 0)
         result = put_listeners(&reading, error);
+    if (result == 0)
+        result = put_memory(options, error);
     return result == 0 ? put_upstream(&reading, error) : result;
 }

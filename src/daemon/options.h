@@ -17,7 +17,8 @@ enum command { COMMAND_RUN, COMMAND_START, COMMAND_STOP, COMMAND_HELP, COMMAND_V
 
 struct options {
     enum command command;
-    const char *file; /* strings are borrowed from the command line or the environment */
+    const char *file;      /* strings are borrowed from the command line or the environment */
+    const char *file_read; /* NULL: none */
     bool read_only;
     struct server_listener listeners[OPTIONS_MOST_LISTENERS];
     size_t n_listeners;      /* at least one */
@@ -29,6 +30,7 @@ struct options {
     const char *pid_file; /* NULL: the usual one for COMMAND_START, none otherwise */
     enum store_sync sync;
     size_t max_message_bytes;
+    size_t max_memory_bytes;
 };
 
 /* Fails with ERROR_INPUT: the options can't be used, error says why. */

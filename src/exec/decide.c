@@ -47,6 +47,8 @@ static bool decide_get_pr(struct job *job, const struct package *package, struct
     case ALLOCATE_OK:
         break;
     }
+    if (job_hold_value(job) != 0)
+        return false;
     if (facts.upstream == UPSTREAM_UNKNOWN && !facts.history)
         warn(job, log);
     return !facts.lval || strcmp(job->value, facts.lval) != 0;
@@ -84,6 +86,7 @@ void decide_row(const struct job *job, struct row *row)
 
 void decide_again(struct job *job)
 {
+    job_release_budget(job);
     free(job->value);
     job->value = NULL;
     job->result = 0;

@@ -53,6 +53,7 @@ struct executor {
     bool stopping;
     struct worker workers[WORKERS]; /* by job kind, and the keeper */
     struct job_list finished;
+    struct export *ended; /* exports that won't go on */
 };
 
 /* ---- the threads ---- */
@@ -194,6 +195,18 @@ static int count_rows(const struct executor *executor, struct job *job)
     return result;
 }
 
+/* Closing a connection to the database can take long. */
+static void free_ended(struct executor *executor)
+{
+    struct export *ended;
+
+    (void)pthread_mutex_lock(&executor->mutex);
+    ended = executor->ended;
+    executor->ended = NULL;
+    (void)pthread_mutex_unlock(&executor->mutex);
+    export_free_all(&ended);
+}
+
 static void *scan_jobs(void *argument)
 {
     struct worker *worker = argument;
@@ -204,6 +217,7 @@ static void *scan_jobs(void *argument)
     while (take(worker, &jobs)) {
         struct job *job;
 
+        free_ended(executor);
         if (has_no_time(executor))
             refuse(&jobs, &finished);
         while ((job = STAILQ_FIRST(&jobs))) {
@@ -297,10 +311,17 @@ bool executor_turn(struct executor *executor)
     return more;
 }
 
-void executor_end_export(struct job *job)
+void executor_end_export(struct executor *executor, struct job *job)
 {
-    export_free(job->export);
+    struct worker *scan = &executor->workers[JOB_SCAN];
+
+    if (!job->export)
+        return;
+    (void)pthread_mutex_lock(&executor->mutex);
+    export_put(&executor->ended, job->export);
+    (void)pthread_mutex_unlock(&executor->mutex);
     job->export = NULL;
+    wake_up(scan);
 }
 
 void executor_batch_stats(struct executor *executor, struct batch_stats *stats)
@@ -384,6 +405,7 @@ int executor_create(
     atomic_store(&executor->give_up_ms, UINT64_MAX);
     executor->store_options = (struct store_options){
         .file = options->file,
+        .file_read = options->file_read,
         .read_only = options->read_only,
         .sync = options->sync,
         .tidy_at_pages = options->tidy_at_pages,
@@ -433,6 +455,7 @@ void executor_free(struct executor *executor)
         return;
     stop_threads(executor);
     executor_deliver(executor);
+    export_free_all(&executor->ended);
     looker_free(executor->looker);
     store_close(executor->keeper);
     writer_free(executor->writer);

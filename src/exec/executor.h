@@ -19,7 +19,8 @@
 struct executor;
 
 struct executor_options {
-    const char *file; /* borrowed as long as the executor lives */
+    const char *file;      /* see store.h; borrowed as long as the executor lives */
+    const char *file_read; /* likewise */
     bool read_only;
     enum store_sync sync;
     int tidy_at_pages; /* see store.h */
@@ -45,8 +46,9 @@ bool executor_turn(struct executor *executor);
 /* Calls done of each job that the threads have finished. */
 void executor_deliver(struct executor *executor);
 
-/* Gives back what a job keeps of an export that won't go on. Not while submitted. */
-void executor_end_export(struct job *job);
+/* Gives back what a job keeps of an export that won't go on: the thread does it, before it
+ * works on what is submitted from now on. Not while submitted. */
+void executor_end_export(struct executor *executor, struct job *job);
 
 /* What the writer has done so far; all zero for a read-only server. */
 void executor_batch_stats(struct executor *executor, struct batch_stats *stats);

@@ -15,6 +15,7 @@
 
 struct export
 {
+    struct export *next; /* on a list of those that wait to be freed */
     struct store *store;
     struct odd_rows *odd_rows;
     const struct request *request; /* borrowed from the job */
@@ -37,6 +38,22 @@ void export_free(struct export *export)
     buffer_free(&export->checksums);
     free(export->greatest);
     free(export);
+}
+
+void export_put(struct export **list, struct export *export)
+{
+    export->next = *list;
+    *list = export;
+}
+
+void export_free_all(struct export **list)
+{
+    struct export *export;
+
+    while ((export = *list)) {
+        *list = export->next;
+        export_free(export);
+    }
 }
 
 /* ---- the start ---- */
@@ -79,10 +96,13 @@ static int open_scan(
 {
     const struct request *request = export->request;
     struct store_filter filter = {.version = request->version, .pkgarch = request->pkgarch};
+    const struct text texts[] = {request->version, request->pkgarch, request->checksum};
     int result = store_open(&export->store, options, STORE_READER, error);
 
     if (request->history)
         filter.checksum = request->checksum;
+    if (result == 0)
+        result = store_check(export->store, texts, sizeof texts / sizeof *texts, error);
     if (result == 0)
         result = store_begin_read(export->store, STORE_WAITS, error);
     return result == 0 ? store_scan_begin(export->store, &filter, error) : result;

@@ -18,4 +18,10 @@ void export_work(struct job *job, const struct store_options *options, struct od
 /* Ends a scan, finished or not. NULL is allowed. Any thread, but not during export_work. */
 void export_free(struct export *export);
 
+/* A list of exports that wait to be freed: adds one. */
+void export_put(struct export **list, struct export *export);
+
+/* Frees all of them. */
+void export_free_all(struct export **list);
+
 #endif

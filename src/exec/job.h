@@ -5,6 +5,7 @@
 #ifndef PRSERVD_JOB_H
 #define PRSERVD_JOB_H
 
+#include "base/budget.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "revision/allocate.h"
@@ -26,6 +27,7 @@ struct job {
     enum job_kind kind;
     const struct request *request; /* borrowed until done */
     const void *client;            /* whose it is: only jobs of one client are in order */
+    struct budget *budget;         /* borrowed; NULL: memory is not counted */
 
     /* get-pr: what the upstream said. The strings are borrowed until done. */
     enum upstream_knowledge upstream;
@@ -37,6 +39,7 @@ struct job {
     int result;         /* 0 or an error code; then error says why */
     struct error error; /* for the client */
     char *value;        /* get-pr, test-pr, max-package-pr: the job owner's (free); NULL: none */
+    size_t budgeted;    /* what it takes of the budget, if it is long */
     bool found;         /* test-package */
     uint64_t rows;      /* get-stats: in the database */
 
@@ -53,5 +56,12 @@ struct job {
 };
 
 STAILQ_HEAD(job_list, job);
+
+/* The value was set: takes a long one from the budget. Without room for it there it is
+ * freed, and the job's result an error, which is returned. Any thread. */
+ERROR_MUST_CHECK int job_hold_value(struct job *job);
+
+/* Gives back what the value takes of the budget; the value may live on. */
+void job_release_budget(struct job *job);
 
 #endif

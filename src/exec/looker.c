@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "exec/decide.h"
 #include "exec/memory.h"
+#include "exec/wants.h"
 #include "revision/revision.h"
 
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct looker {
     struct memory *memory; /* for what wants a whole package */
     struct odd_rows *odd_rows;
     struct log *log;
+    struct wants wants;
 };
 
 int looker_create(struct looker **result, struct store *store, struct odd_rows *odd_rows,
@@ -42,6 +44,7 @@ void looker_free(struct looker *looker)
     if (!looker)
         return;
     memory_free(looker->memory);
+    wants_free(&looker->wants);
     store_close(looker->store);
     free(looker);
 }
@@ -99,7 +102,17 @@ static int look_at_package(struct looker *looker, struct job *job)
     }
     greatest = package_greatest(package);
     job->value = greatest ? strdup(greatest) : NULL;
-    return greatest && !job->value ? error_set_memory(&job->error) : 0;
+    return greatest && !job->value ? error_set_memory(&job->error) : job_hold_value(job);
+}
+
+static int look_for_extreme(struct looker *looker, struct job *job)
+{
+    const struct request *request = job->request;
+    struct search search = {.looker = looker, .job = job, .smallest = request->history};
+    int result = store_look_up(looker->store, request->version, request->pkgarch, request->checksum,
+        see_extreme, &search, &job->error);
+
+    return result == 0 ? job_hold_value(job) : result;
 }
 
 static int look(struct looker *looker, struct job *job)
@@ -112,9 +125,7 @@ static int look(struct looker *looker, struct job *job)
     case REQUEST_MAX_PACKAGE_PR:
         return look_at_package(looker, job);
     case REQUEST_TEST_PR:
-        search.smallest = request->history;
-        return store_look_up(looker->store, request->version, request->pkgarch, request->checksum,
-            see_extreme, &search, &job->error);
+        return look_for_extreme(looker, job);
     case REQUEST_TEST_PACKAGE:
         return store_load(
             looker->store, request->version, request->pkgarch, see_any, &search, &job->error);
@@ -150,32 +161,44 @@ static void answer_all(struct looker *looker, struct job_list *arrived, struct j
     }
 }
 
-static void fail_all(
-    struct job_list *arrived, struct job_list *finished, int failure, const struct error *error)
+static void fail(struct job_list *finished, struct job *job, int failure, const struct error *error)
 {
+    job->result = failure;
+    job->error = *error;
+    STAILQ_INSERT_TAIL(finished, job, link);
+}
+
+/* All of them, or, if the database may come back in time, those that have waited too long. */
+static void fail_jobs(struct looker *looker, struct job_list *arrived, struct job_list *finished,
+    int failure, const struct error *error)
+{
+    bool waits = failure == ERROR_LOCKED && looker->store->far;
     struct job *job;
 
-    STAILQ_FOREACH (job, arrived, link) {
-        job->result = failure;
-        job->error = *error;
+    while ((job = STAILQ_FIRST(arrived)) && (!waits || wants_is_over(looker->store, job))) {
+        STAILQ_REMOVE_HEAD(arrived, link);
+        fail(finished, job, failure, error);
+        log_often(looker->log, LOG_ERROR, "%s", error->text);
     }
-    STAILQ_CONCAT(finished, arrived);
 }
 
 void looker_work(struct looker *looker, struct job_list *arrived, struct job_list *finished,
     enum store_patience patience)
 {
     struct error error;
-    int result = store_begin_read(looker->store, patience, &error);
+    int result;
 
+    if (looker->store->far && patience == STORE_AT_ONCE)
+        return;
+    result = wants_gather(&looker->wants, looker->store, arrived, finished, &error);
+    if (result == 0)
+        result = store_begin_read(looker->store, patience, &error);
     if (result == 0)
         result = memory_refresh(looker->memory, &error);
-    if (result == 0) {
+    if (result == 0)
         answer_all(looker, arrived, finished, patience);
-    } else if (patience == STORE_WAITS) {
-        log_often(looker->log, LOG_ERROR, "%s", error.text);
-        fail_all(arrived, finished, result, &error);
-    }
+    else if (patience == STORE_WAITS)
+        fail_jobs(looker, arrived, finished, result, &error);
     store_rollback(looker->store);
     memory_trim(looker->memory);
 }

@@ -73,6 +73,10 @@ void memory_trim(struct memory *memory)
 {
     struct remembered *remembered, *next;
 
+    if (memory->store->far) {
+        memory_forget(memory); /* not the whole packages */
+        return;
+    }
     HASH_ITER (hh, memory->packages, remembered, next) {
         if (memory->bytes <= memory->limit_bytes || !next)
             return; /* the last is the one in use: a large package stays */
@@ -151,7 +155,7 @@ static struct remembered *find(
     struct remembered *remembered = NULL;
 
     *hash = 0;
-    package_key(&memory->key, version, pkgarch);
+    buffer_set_pair(&memory->key, version, pkgarch);
     if (buffer_failed(&memory->key))
         return NULL;
     HASH_VALUE(memory->key.bytes, memory->key.length, *hash);

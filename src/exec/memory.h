@@ -37,7 +37,7 @@ bool memory_lacks(
 void memory_forget(struct memory *memory);
 
 /* Forgets what was not used for longest, down to the limit, but not the package that was
- * used last. */
+ * used last. After a transaction with a store that is far, everything. */
 void memory_trim(struct memory *memory);
 
 #endif

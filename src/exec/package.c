@@ -160,14 +160,6 @@ bool package_holds(const struct package *package, const char *value)
     return find_value(package, text_of(value)) != NULL;
 }
 
-void package_key(struct buffer *key, struct text version, struct text pkgarch)
-{
-    buffer_reset(key, 4096);
-    buffer_append(key, (const char *)&version.length, sizeof version.length);
-    buffer_append_text(key, version);
-    buffer_append_text(key, pkgarch);
-}
-
 size_t package_bytes(const struct package *package)
 {
     return package->bytes + HASH_OVERHEAD(hh, package->values) +

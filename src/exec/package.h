@@ -35,9 +35,6 @@ bool package_find(const struct package *package, struct text checksum, const cha
 /* Does any checksum hold this value? */
 bool package_holds(const struct package *package, const char *value);
 
-/* Writes what identifies a package, (version, pkgarch), as the key of a hash table. */
-void package_key(struct buffer *key, struct text version, struct text pkgarch);
-
 /* About how much memory it takes. */
 size_t package_bytes(const struct package *package);
 

@@ -2,7 +2,7 @@
  *              │
  *              └─→ waiting ──store pass──→ finished      stored and committed
  *                    ↑  │
- *                    └──┘ database locked: try again, LOCK_SLICE_MS at a time
+ *                    └──┘ database locked, or away: try again, LOCK_SLICE_MS at a time
  *
  * The look pass decides on a snapshot. Once a client's request for a package is waiting,
  * later ones of that client for it wait behind: they must see its effect. While the lock is
@@ -10,12 +10,14 @@
  * answered whoever holds the lock.
  *
  * An error in a transaction is the error of each request in it; nothing was stored,
- * and the memory, which may hold rows that were not, is forgotten. */
+ * and the memory, which may hold rows that were not, is forgotten. ERROR_LOCKED is no such error:
+ * they are decided again, from what is there then. */
 #include "exec/writer.h"
 
 #include "base/clock.h"
 #include "exec/decide.h"
 #include "exec/memory.h"
+#include "exec/wants.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -40,6 +42,7 @@ struct writer {
     struct job_list waiting;
     struct busy_package *busy;
     struct buffer key;
+    struct wants wants;
     uint64_t n_waiting;
     uint64_t n_added;            /* rows of the transaction under way */
     pthread_mutex_t stats_mutex; /* guards stats */
@@ -83,6 +86,7 @@ void writer_free(struct writer *writer)
         return;
     clear_busy(writer);
     buffer_free(&writer->key);
+    wants_free(&writer->wants);
     memory_free(writer->memory);
     store_close(writer->store);
     (void)pthread_mutex_destroy(&writer->stats_mutex);
@@ -121,7 +125,7 @@ static struct busy_package *find_busy(struct writer *writer, const struct job *j
 {
     struct busy_package *busy = NULL;
 
-    package_key(&writer->key, job->request->version, job->request->pkgarch);
+    buffer_set_pair(&writer->key, job->request->version, job->request->pkgarch);
     buffer_append(&writer->key, (const char *)&job->client, sizeof job->client);
     if (!buffer_failed(&writer->key))
         HASH_FIND(hh, writer->busy, writer->key.bytes, writer->key.length, busy);
@@ -156,15 +160,15 @@ static void wait_for_lock(struct writer *writer, struct job *job, struct job_lis
 }
 
 /* max-package-pr waits for nobody: what is waiting has not been stored. */
-static void look_for_greatest(
-    struct job *job, const struct package *package, struct job_list *finished)
+static void look_for_greatest(struct job *job, const struct package *package)
 {
     const char *greatest = package_greatest(package);
 
     job->value = greatest ? strdup(greatest) : NULL;
     if (greatest && !job->value)
         job->result = error_set_memory(&job->error);
-    finish(finished, job);
+    else
+        job->result = job_hold_value(job);
 }
 
 /* False: it could not be decided at once. */
@@ -178,13 +182,18 @@ static bool look(
         wait_for_lock(writer, job, finished);
         return true;
     }
+    if (!looks_only && buffer_failed(&writer->key)) { /* it may have to wait for an earlier one */
+        job->result = error_set_memory(&job->error);
+        finish(finished, job);
+        return true;
+    }
     job->result = memory_recall(
         writer->memory, job->request->version, job->request->pkgarch, &package, &job->error);
     if (job->result == ERROR_LOCKED && patience == STORE_AT_ONCE)
         return false;
     if (job->result == 0 && looks_only)
-        look_for_greatest(job, package, finished);
-    else if (job->result == 0 && decide(job, package, writer->log))
+        look_for_greatest(job, package);
+    if (job->result == 0 && !looks_only && decide(job, package, writer->log))
         wait_for_lock(writer, job, finished);
     else
         finish(finished, job);
@@ -225,20 +234,39 @@ static void skip_new(struct writer *writer, struct job_list *arrived, struct job
     }
 }
 
+/* A database that is away may be back in time. */
+static void wait_for_database(
+    struct writer *writer, struct job_list *arrived, struct job_list *finished)
+{
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(arrived))) {
+        STAILQ_REMOVE_HEAD(arrived, link);
+        wait_for_lock(writer, job, finished);
+    }
+}
+
 void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
     enum store_patience patience)
 {
+    bool far = writer->store->far;
     struct error error;
     int result;
 
+    if (far && patience == STORE_AT_ONCE)
+        return;
     skip_new(writer, arrived, finished);
     if (STAILQ_EMPTY(arrived))
         return;
-    result = store_begin_read(writer->store, patience, &error);
+    result = wants_gather(&writer->wants, writer->store, arrived, finished, &error);
+    if (result == 0)
+        result = store_begin_read(writer->store, patience, &error);
     if (result == 0)
         result = memory_refresh(writer->memory, &error);
     if (result == 0)
         look_at_all(writer, arrived, finished, patience);
+    else if (result == ERROR_LOCKED && far)
+        wait_for_database(writer, arrived, finished);
     else if (patience == STORE_WAITS)
         fail_all(arrived, finished, result, &error);
     store_rollback(writer->store);
@@ -256,8 +284,14 @@ static int store_one(struct writer *writer, struct job *job, struct error *error
     int result = memory_recall(
         writer->memory, job->request->version, job->request->pkgarch, &package, error);
 
-    if (result != 0 || !decide(job, package, writer->log))
+    if (result != 0)
         return result;
+    if (job->request->kind == REQUEST_MAX_PACKAGE_PR) {
+        look_for_greatest(job, package);
+        return 0;
+    }
+    if (!decide(job, package, writer->log))
+        return 0;
     decide_row(job, &row);
     if (package_add(package, row.checksum, row.value) != 0)
         return error_set_memory(error);
@@ -300,17 +334,25 @@ static int store_all(struct writer *writer, struct error *error)
 /* Ends those that have waited for the lock as long as a client may wait. */
 static void expire(struct writer *writer, struct job_list *finished, const struct error *error)
 {
-    uint64_t now = clock_ms();
     struct job *job;
 
-    while (
-        (job = STAILQ_FIRST(&writer->waiting)) && now - job->submitted_ms >= STORE_LOCK_WAIT_MS) {
+    while ((job = STAILQ_FIRST(&writer->waiting)) && wants_is_over(writer->store, job)) {
         STAILQ_REMOVE_HEAD(&writer->waiting, link);
         writer->n_waiting--;
         fail(finished, job, ERROR_LOCKED, error);
     }
     if (STAILQ_EMPTY(&writer->waiting))
         clear_busy(writer);
+}
+
+/* Lets them go on waiting, undecided, if they have not waited for too long. */
+static void try_again(struct writer *writer, struct job_list *finished, const struct error *error)
+{
+    struct job *job;
+
+    STAILQ_FOREACH (job, &writer->waiting, link)
+        decide_again(job);
+    expire(writer, finished, error);
 }
 
 void writer_store(struct writer *writer, struct job_list *finished)
@@ -320,21 +362,25 @@ void writer_store(struct writer *writer, struct job_list *finished)
 
     if (STAILQ_EMPTY(&writer->waiting))
         return;
-    result = store_begin_write(writer->store, LOCK_SLICE_MS, &error);
+    result = wants_gather(&writer->wants, writer->store, &writer->waiting, finished, &error);
+    if (result == 0)
+        result = store_begin_write(writer->store, LOCK_SLICE_MS, &error);
+    if (result == 0) {
+        result = store_all(writer, &error);
+        if (result != 0) {
+            store_rollback(writer->store);
+            memory_forget(writer->memory);
+            log_often(writer->log, LOG_ERROR, "%s", error.text);
+        }
+    }
     if (result == ERROR_LOCKED) {
-        expire(writer, finished, &error);
+        try_again(writer, finished, &error);
         return;
     }
     if (result == 0)
-        result = store_all(writer, &error);
-    if (result == 0) {
         STAILQ_CONCAT(finished, &writer->waiting);
-    } else {
-        store_rollback(writer->store);
-        memory_forget(writer->memory);
-        log_often(writer->log, LOG_ERROR, "%s", error.text);
+    else
         fail_all(&writer->waiting, finished, result, &error);
-    }
     writer->n_waiting = 0;
     clear_busy(writer);
     memory_trim(writer->memory);

@@ -13,13 +13,18 @@
  * set_state() changes the state; end_connection() is the one door out, from any state.
  *
  * A client that does not read its answers is not read from: input stops while too
- * much is under way or to be written, and after STALL_MS the connection is closed. */
+ * much is under way or to be written, and after STALL_MS the connection is closed.
+ *
+ * All connections together have a budget of memory. When more is used, the one that holds
+ * most of what closing it would give back is closed, and hears why if it reads; who holds
+ * little is not touched. While much is being worked on, requests wait to be taken. */
 #include "server/connection.h"
 
 #include "base/clock.h"
 #include "wire/framer.h"
 #include "wire/opening.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,6 +35,7 @@
 #define LINGER_STOPPING_MS 500
 #define WRITE_BYTES ((size_t)256 * 1024) /* answers made ahead of the client */
 #define KEEPALIVE_S 60                   /* machines that vanished are found out */
+#define ADMIT_AT_ONCE 64                 /* of those that wait */
 #define ROUNDS 8                         /* writes in one turn, before others have theirs */
 
 enum state { OPENING, OPEN, DRAINING, FINISHING, LINGERING, CLOSED };
@@ -37,6 +43,7 @@ enum state { OPENING, OPEN, DRAINING, FINISHING, LINGERING, CLOSED };
 struct connection {
     TAILQ_ENTRY(connection) link;
     TAILQ_ENTRY(connection) touched_link;
+    TAILQ_ENTRY(connection) waiting_link;
     struct connections *connections;
     union {
         uv_handle_t handle;
@@ -46,6 +53,7 @@ struct connection {
     } uv;
     enum state state;
     bool touched;
+    bool waiting; /* to be admitted */
     bool reading;
     bool input_ended; /* the client has shut its side */
     struct opening opening;
@@ -57,6 +65,8 @@ struct connection {
     size_t in_write;
     size_t left_to_write; /* of it, when deadlines were last checked */
     uint64_t deadline_ms; /* UINT64_MAX: none */
+    struct holder holder;
+    size_t counted; /* what the buffers take of the budget, when they were last counted */
 };
 
 static const char *const state_names[] = {
@@ -82,6 +92,20 @@ static void set_state(struct connection *connection, enum state state)
     connection->deadline_ms = deadline_of(connection, state);
 }
 
+/* Counts what it holds. (What is closed is freed in this turn.) */
+static void count(struct connection *connection)
+{
+    struct connections *connections = connection->connections;
+    bool closed = connection->state == CLOSED;
+    size_t bytes = closed ? 0 : framer_bytes(&connection->framer) + connection->out.capacity;
+
+    budget_give(connections->budget, connection->counted);
+    budget_take(connections->budget, bytes);
+    connection->counted = bytes;
+    holders_set(&connections->holders, &connection->holder,
+        closed ? 0 : bytes + session_idle_bytes(connection->session));
+}
+
 static void freed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
@@ -104,6 +128,13 @@ static void untouch(struct connection *connection)
     TAILQ_REMOVE(&connection->connections->touched, connection, touched_link);
 }
 
+static void wait_no_more(struct connection *connection)
+{
+    if (connection->waiting)
+        TAILQ_REMOVE(&connection->connections->waiting, connection, waiting_link);
+    connection->waiting = false;
+}
+
 static void end_connection(struct connection *connection, const char *reason)
 {
     if (connection->state == CLOSED)
@@ -112,6 +143,8 @@ static void end_connection(struct connection *connection, const char *reason)
         (void *)connection, state_names[connection->state], reason);
     set_state(connection, CLOSED);
     untouch(connection);
+    wait_no_more(connection);
+    count(connection);
     session_close(connection->session);
     uv_close(&connection->uv.handle, freed);
 }
@@ -162,11 +195,24 @@ static void take_opening(struct connection *connection)
     }
 }
 
-static bool may_take(const struct connection *connection)
+static bool is_admitted(const struct connection *connection)
+{
+    return budget_admits(connection->connections->budget, session_is_done(connection->session),
+        framer_pending(&connection->framer));
+}
+
+static bool has_room(const struct connection *connection)
 {
     return (connection->state == OPEN || connection->state == DRAINING) &&
            !session_is_full(connection->session) && connection->out.length < WRITE_BYTES;
 }
+
+static bool may_take(const struct connection *connection)
+{
+    return has_room(connection) && is_admitted(connection);
+}
+
+static void steer_input(struct connection *connection);
 
 static void take_messages(struct connection *connection)
 {
@@ -201,6 +247,48 @@ static void end_input(struct connection *connection)
         set_state(connection, DRAINING);
 }
 
+/* The framing stays as it is, so nothing more can be read. */
+static void overrun(struct connection *connection)
+{
+    struct connections *connections = connection->connections;
+    size_t held = connection->holder.bytes;
+    char reason[200];
+
+    if (session_is_done(connection->session) && framer_pending(&connection->framer) == 0 &&
+        connection->out.length == 0) { /* it keeps buffers for the next request */
+        framer_drop(&connection->framer);
+        buffer_free(&connection->out);
+        count(connection);
+        return;
+    }
+    connections->overruns++;
+    log_often(connections->log, LOG_WARNING,
+        "The memory for requests and answers (%zu bytes) is used up: closing the connection "
+        "that holds most, %zu bytes",
+        connections->budget->limit, held);
+    (void)snprintf(reason, sizeof reason,
+        "the memory for requests and answers (%zu bytes) is used up, and this connection holds "
+        "most of it (%zu bytes)",
+        connections->budget->limit, held);
+    if (connection->state >= FINISHING || framer_bytes(&connection->framer) < held / 2) {
+        end_connection(connection, reason);
+        return;
+    }
+    finish_with(connection, reason);
+    framer_drop(&connection->framer);
+    count(connection);
+    touch(connection);
+}
+
+/* Until no more is used than there should be, who holds most gives it back. */
+static void relieve(struct connections *connections)
+{
+    struct holder *holder;
+
+    while (budget_is_over(connections->budget) && (holder = holders_largest(&connections->holders)))
+        overrun(holder->owner);
+}
+
 static void lend_input(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     struct connections *connections = ((struct connection *)handle->data)->connections;
@@ -228,6 +316,10 @@ static void input_came(uv_stream_t *stream, ssize_t length, const uv_buf_t *buff
         if (connection->state == OPENING)
             take_opening(connection);
         take_messages(connection);
+        if (connection->state == OPEN && !may_take(connection))
+            steer_input(connection);
+        count(connection);
+        relieve(connection->connections);
     }
     touch(connection);
 }
@@ -241,7 +333,7 @@ static void read_what_came(struct connection *connection)
     if (!connection->reading || uv_fileno(&connection->uv.handle, &descriptor) != 0)
         return;
     for (int round = 0; round < ROUNDS && length > 0 && !connection->input_ended &&
-                        (connection->state == OPENING || may_take(connection));
+                        (connection->state == OPENING || has_room(connection));
          round++) {
         char *input = connection->connections->input;
         const uv_buf_t buffer = uv_buf_init(input, sizeof connection->connections->input);
@@ -330,6 +422,14 @@ static void shut(struct connection *connection)
         (void)shutdown(descriptor, SHUT_WR);
 }
 
+static void wait_to_be_admitted(struct connection *connection)
+{
+    if (connection->waiting)
+        return;
+    connection->waiting = true;
+    TAILQ_INSERT_TAIL(&connection->connections->waiting, connection, waiting_link);
+}
+
 /* Writes what there is and takes what was read, until there is nothing more to do. */
 static void look_after(struct connection *connection)
 {
@@ -350,20 +450,41 @@ static void look_after(struct connection *connection)
     if (connection->state == FINISHING && !connection->writing && connection->out.length == 0 &&
         session_is_done(connection->session))
         shut(connection);
-    if (connection->state != CLOSED)
-        steer_input(connection);
+    if (connection->state == CLOSED)
+        return;
+    steer_input(connection);
+    if (has_room(connection) && !is_admitted(connection))
+        wait_to_be_admitted(connection);
+    count(connection);
+}
+
+/* Those that have waited longest, as far as they are let in; the others later. */
+static void admit_waiting(struct connections *connections)
+{
+    struct connection *connection;
+
+    for (int left = ADMIT_AT_ONCE; left > 0 && (connection = TAILQ_FIRST(&connections->waiting));
+         left--) {
+        wait_no_more(connection);
+        if (is_admitted(connection))
+            touch(connection);
+        else
+            wait_to_be_admitted(connection);
+    }
 }
 
 bool connections_turn(struct connections *connections)
 {
     struct connection *connection;
 
+    admit_waiting(connections);
     /* As many as there are now: those that touch themselves again come next time. */
     for (size_t left = connections->n_touched;
          left > 0 && (connection = TAILQ_FIRST(&connections->touched)); left--) {
         untouch(connection);
         look_after(connection);
     }
+    relieve(connections);
     return connections->n_touched > 0;
 }
 
@@ -376,7 +497,10 @@ void connections_init(struct connections *connections, uv_loop_t *loop,
     connections->service = *service;
     connections->log = service->log;
     connections->max_message_bytes = max_message_bytes;
+    connections->budget = service->budget;
+    holders_init(&connections->holders);
     TAILQ_INIT(&connections->all);
+    TAILQ_INIT(&connections->waiting);
     TAILQ_INIT(&connections->touched);
 }
 
@@ -416,6 +540,7 @@ void connections_add(struct connections *connections, int descriptor, bool read_
         return;
     }
     connection->connections = connections;
+    connection->holder.owner = connection;
     framer_init(&connection->framer, connections->max_message_bytes);
     set_state(connection, OPENING);
     TAILQ_INSERT_TAIL(&connections->all, connection, link);
@@ -444,7 +569,13 @@ static void check_deadline(struct connection *connection, uint64_t now)
 {
     if (connection->writing)
         watch_progress(connection, now);
-    if (now < connection->deadline_ms)
+    if (connection->state != CLOSED && session_holds_up(connection->session, STALL_MS)) {
+        log_often(connection->connections->log, LOG_WARNING,
+            "An export was broken off: its client took less than a piece in %d s, and others wait",
+            STALL_MS / 1000);
+        end_connection(connection, "others wait for their turn to export");
+    }
+    if (connection->state == CLOSED || now < connection->deadline_ms)
         return;
     if (connection->state == OPENING) {
         finish_with(connection, "the opening of the connection was not complete in 30 seconds");

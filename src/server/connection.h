@@ -2,7 +2,9 @@
 #ifndef PRSERVD_CONNECTION_H
 #define PRSERVD_CONNECTION_H
 
+#include "base/budget.h"
 #include "base/log.h"
+#include "server/holders.h"
 #include "server/service.h"
 
 #include <stdbool.h>
@@ -21,18 +23,23 @@ struct connections {
     struct service service;
     struct log *log;
     size_t max_message_bytes;
+    struct budget *budget;
+    struct holders holders; /* connections by what they would give back if they were closed */
     struct connection_list all;
     struct connection_list touched; /* to be looked after at the end of this turn */
+    struct connection_list waiting; /* for others' requests to be done: see budget_admits */
     size_t n_touched;
     size_t count;
     uint64_t accepted; /* since the start */
     uint64_t refused;  /* closed for lack of memory or the like */
+    uint64_t overruns; /* closed because memory was used up */
     bool stopping;
     void (*closed)(void *context); /* a descriptor became free */
     void *context;
     char input[64 * 1024]; /* what was read just now */
 };
 
+/* The service's budget is the connections' as well. */
 void connections_init(struct connections *connections, uv_loop_t *loop,
     const struct service *service, size_t max_message_bytes);
 

@@ -169,17 +169,28 @@ static void end_sent(
     end_exchange(exchange, questions);
 }
 
-static void set_answers(const struct exchange *exchange, const char *uval)
+/* Takes uval over, and what the exchange has. */
+static void set_answers(struct exchange *exchange, char *uval)
 {
+    struct upstream_values *values = calloc(1, sizeof *values);
     struct upstream_question *question;
 
     STAILQ_FOREACH (question, &exchange->questions, link) {
-        question->umax = exchange->umax ? strdup(exchange->umax) : NULL;
-        question->uval = uval ? strdup(uval) : NULL;
-        question->result = 0;
-        if ((exchange->umax && !question->umax) || (uval && !question->uval))
-            question->result = error_set_memory(&question->error);
+        question->result = values ? 0 : error_set_memory(&question->error);
+        question->values = values;
+        if (!values)
+            continue;
+        values->holders++;
+        question->umax = exchange->umax;
+        question->uval = uval;
     }
+    if (!values) {
+        free(uval);
+        return;
+    }
+    values->umax = exchange->umax;
+    values->uval = uval;
+    exchange->umax = NULL;
 }
 
 enum exchange_result exchanges_answer(struct exchanges *exchanges, struct text message,
@@ -212,10 +223,10 @@ enum exchange_result exchanges_answer(struct exchanges *exchanges, struct text m
     if (exchange->result == 0) {
         set_answers(exchange, revision);
     } else {
+        free(revision);
         *error = exchange->error;
         answered = EXCHANGE_REFUSED;
     }
-    free(revision);
     end_sent(exchanges, exchange, done);
     return answered;
 }

@@ -146,7 +146,7 @@ static void sent(uv_write_t *write, int status)
     free(sending);
 }
 
-void link_send(struct link *link, struct buffer *lines)
+int link_send(struct link *link, struct buffer *lines)
 {
     struct sending *sending = calloc(1, sizeof *sending);
     uv_buf_t buffer;
@@ -154,14 +154,16 @@ void link_send(struct link *link, struct buffer *lines)
     if (!sending || buffer_failed(lines)) {
         free(sending);
         buffer_reset(lines, 0);
-        return; /* the question's deadline tells */
+        return ERROR_MEMORY;
     }
     sending->lines = *lines;
     *lines = BUFFER_EMPTY;
     sending->write.data = sending;
     buffer = uv_buf_init(sending->lines.bytes, (unsigned)sending->lines.length);
-    if (uv_write(&sending->write, (uv_stream_t *)&link->socket->tcp, &buffer, 1, sent) != 0)
-        sent(&sending->write, 0);
+    if (uv_write(&sending->write, (uv_stream_t *)&link->socket->tcp, &buffer, 1, sent) == 0)
+        return 0;
+    sent(&sending->write, 0);
+    return ERROR_SYSTEM;
 }
 
 /* ---- connecting ---- */
@@ -175,7 +177,10 @@ static void open_link(struct link *link)
     (void)uv_tcp_keepalive(&link->socket->tcp, 1, KEEPALIVE_S);
     (void)uv_read_start((uv_stream_t *)&link->socket->tcp, lend_input, input_came);
     buffer_append_string(&opening, OPENING_CLIENT);
-    link_send(link, &opening);
+    if (link_send(link, &opening) != 0) {
+        fail(link, LINK_CANT_SEND); /* what follows would be taken for the opening */
+        return;
+    }
     link->events.opened(link->events.context);
 }
 

@@ -27,8 +27,12 @@ struct link_events {
 ERROR_MUST_CHECK int link_open(struct link **link, uv_loop_t *loop, const struct address *address,
     unsigned wait_ms, const struct link_events *events, struct error *error);
 
-/* Sends what is in the buffer, which is taken over and left empty. */
-void link_send(struct link *link, struct buffer *lines);
+#define LINK_CANT_SEND "nothing can be sent, memory ran out"
+
+/* Sends what is in the buffer, which is taken over and left empty. Fails with ERROR_MEMORY, also
+ * for a buffer that has failed, or ERROR_SYSTEM: nothing was sent then, no event follows, and
+ * the link is good for link_close. */
+ERROR_MUST_CHECK int link_send(struct link *link, struct buffer *lines);
 
 /* Ends the link; no more events. NULL is allowed. */
 void link_close(struct link *link);

@@ -28,6 +28,7 @@
 #define STOP_MS 3000
 #define RUN_OUT_MS 500
 #define PASSES 4
+#define EXPORTS 16 /* at once */
 
 struct server {
     struct server_options options;
@@ -36,6 +37,8 @@ struct server {
     struct upstream *upstream;
     struct listeners *listeners;
     struct connections connections;
+    struct budget budget;
+    struct turns exports;
     struct stats stats;
     uv_async_t jobs_done;
     uv_prepare_t turn;
@@ -220,6 +223,7 @@ static int open_rooms(struct server *server, struct error *error)
     const struct server_options *options = &server->options;
     const struct executor_options executor_options = {
         .file = options->file,
+        .file_read = options->file_read,
         .read_only = options->read_only,
         .sync = options->sync,
         .log = options->log,
@@ -230,17 +234,23 @@ static int open_rooms(struct server *server, struct error *error)
         .log = options->log,
         .read_only = options->read_only,
         .counts = &server->stats.counts,
+        .budget = &server->budget,
+        .exports = &server->exports,
         .write_stats = write_stats,
         .stats_context = server,
     };
     int result = bind_all(server, error);
 
+    budget_init(&server->budget, options->max_memory_bytes);
+    turns_init(&server->exports, EXPORTS);
     if (result == 0)
         result = executor_create(&server->executor, &executor_options, error);
     if (result == 0 && options->upstream)
         result = upstream_create(
             &server->upstream, &server->loop, options->upstream, options->log, error);
     server->stats.read_only = options->read_only;
+    server->stats.database =
+        store_kind_of(options->file) == STORE_POSTGRESQL ? "postgresql" : "sqlite";
     server->stats.started_ms = clock_ms();
     server->stats.executor = server->executor;
     server->stats.upstream = server->upstream;

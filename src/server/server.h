@@ -28,10 +28,12 @@ enum server_phase {
 };
 
 struct server_options {
-    const char *file;
+    const char *file;      /* see store.h; borrowed */
+    const char *file_read; /* where look-ups and exports go instead; NULL: nowhere else */
     bool read_only;
     enum store_sync sync;
     size_t max_message_bytes;
+    size_t max_memory_bytes; /* for requests and answers, of all clients together */
     const struct server_listener *listeners;
     size_t n_listeners;
     const struct server_inherited *inherited; /* the descriptors become the server's */

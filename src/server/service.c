@@ -14,13 +14,16 @@
  * other way round. */
 #include "server/service.h"
 
+#include "base/clock.h"
 #include "wire/codec.h"
 #include "wire/framer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MOST_CALLS 128
 #define MOST_BYTES ((size_t)1024 * 1024) /* of requests under way; one larger one is fine */
+#define ASKED_TIMES 8 /* a question holds a request: as a key, in two lines, escaped */
 
 enum stage { CALL_CHECKING, CALL_ASKING, CALL_READY, CALL_RUNNING, CALL_ANSWERED };
 
@@ -28,12 +31,16 @@ struct call {
     TAILQ_ENTRY(call) link;
     struct session *session;
     size_t bytes; /* of its message */
+    size_t held;  /* what it takes of the budget, when it was last counted */
+    size_t idle;  /* of it: nobody works on it */
     enum stage stage;
     struct request request;
     struct request check; /* CHECKING: the same as a look-up */
     struct job job;
     struct upstream_question *question; /* NULL: not asked */
     struct buffer answer;               /* not for exports: job.piece */
+    struct turn turn;                   /* of an export */
+    uint64_t piece_ms;                  /* when its last piece was asked for (clock_ms) */
 };
 
 TAILQ_HEAD(call_list, call);
@@ -47,6 +54,7 @@ struct session {
     struct call_list calls; /* in the order of the messages */
     unsigned n_calls;
     size_t bytes;
+    size_t idle;       /* bytes that its calls hold, and nobody works on */
     struct call *next; /* the first that does not run yet */
     unsigned reading;  /* calls that run, by what they do */
     unsigned writing;
@@ -57,16 +65,74 @@ struct session {
 
 /* ---- calls ---- */
 
+static size_t values_bytes(const struct call *call)
+{
+    const struct upstream_question *question = call->question;
+    size_t bytes = 0;
+
+    if (question && question->umax)
+        bytes += strlen(question->umax);
+    if (question && question->uval)
+        bytes += strlen(question->uval);
+    return bytes;
+}
+
+static size_t memory_of(const struct call *call)
+{
+    size_t requests = call->bytes * (call->stage == CALL_ASKING ? ASKED_TIMES : 1);
+    size_t bytes = sizeof *call + requests + call->answer.capacity + call->job.piece.capacity;
+
+    if (call->question && call->stage != CALL_ASKING)
+        bytes += sizeof *call->question + values_bytes(call);
+    return call == TAILQ_FIRST(&call->session->calls)
+               ? bytes + call->session->writer.pending.capacity
+               : bytes;
+}
+
+/* Takes nothing of the budget any more. */
+static void uncount(struct call *call)
+{
+    struct budget *budget = call->session->service.budget;
+
+    budget_give(budget, call->held);
+    call->session->idle -= call->idle;
+    budget->under_way -= call->held - call->idle;
+    call->held = call->idle = 0;
+}
+
+/* Takes as much of the budget as the call holds now. What waits for the client, or for
+ * others of its calls, is not under way: that may last. */
+static void count(struct call *call)
+{
+    struct budget *budget = call->session->service.budget;
+
+    uncount(call);
+    call->held = memory_of(call);
+    if (call->stage == CALL_READY || call->stage == CALL_ANSWERED)
+        call->idle = call->held;
+    budget_take(budget, call->held);
+    call->session->idle += call->idle;
+    budget->under_way += call->held - call->idle;
+}
+
+/* What was needed to make the answer. */
+static void drop_values(struct call *call)
+{
+    job_release_budget(&call->job);
+    free(call->job.value);
+    call->job.value = NULL;
+    if (call->question)
+        upstream_release(call->question);
+}
+
 static void free_call(struct call *call)
 {
-    executor_end_export(&call->job);
+    uncount(call);
+    executor_end_export(call->session->service.executor, &call->job);
+    turns_end(call->session->service.exports, &call->turn);
     codec_release(&call->request);
-    free(call->job.value);
-    if (call->question) {
-        free(call->question->umax);
-        free(call->question->uval);
-        free(call->question);
-    }
+    drop_values(call);
+    free(call->question);
     buffer_free(&call->job.piece);
     buffer_free(&call->answer);
     free(call);
@@ -91,6 +157,7 @@ static struct call *add_call(struct session *session, size_t bytes)
     call->request.kind = REQUEST_KINDS;
     call->session = session;
     call->bytes = bytes;
+    call->job.budget = session->service.budget;
     TAILQ_INSERT_TAIL(&session->calls, call, link);
     session->n_calls++;
     session->bytes += bytes;
@@ -161,7 +228,9 @@ static void answer(struct call *call)
         count_error(call);
         codec_write_error(&call->answer, call->job.error.text);
     }
+    drop_values(call);
     call->stage = CALL_ANSWERED;
+    count(call);
 }
 
 /* ---- running ---- */
@@ -205,10 +274,14 @@ static void job_done(struct job *job, void *context)
     *running(call) -= 1;
     if (!come_back(call))
         return;
-    if (call->request.kind == REQUEST_EXPORT)
-        call->stage = CALL_ANSWERED;
-    else
+    if (call->request.kind != REQUEST_EXPORT) {
         answer(call);
+    } else {
+        call->stage = CALL_ANSWERED;
+        count(call);
+        if (!call->job.export)
+            turns_end(session->service.exports, &call->turn);
+    }
     advance(session);
     session->progress(session->context);
 }
@@ -220,7 +293,28 @@ static void run(struct call *call)
     call->stage = CALL_RUNNING;
     *running(call) += 1;
     session->away++;
+    call->piece_ms = clock_ms();
+    count(call);
     executor_submit(session->service.executor, &call->job);
+}
+
+static void has_its_turn(void *context)
+{
+    struct call *call = context;
+    struct session *session = call->session;
+
+    advance(session);
+    session->progress(session->context);
+}
+
+/* Exports of other clients may come first. */
+static bool has_turn(struct call *call)
+{
+    if (call->request.kind != REQUEST_EXPORT)
+        return true;
+    call->turn.come = has_its_turn;
+    call->turn.context = call;
+    return turns_ask(call->session->service.exports, &call->turn);
 }
 
 /* Runs what may run now. */
@@ -230,7 +324,7 @@ static void advance(struct session *session)
 
     while ((call = session->next) && call->stage >= CALL_READY) {
         if (call->stage == CALL_READY) {
-            if (must_wait(call))
+            if (must_wait(call) || !has_turn(call))
                 return;
             run(call);
         }
@@ -257,9 +351,25 @@ static void make_ready(struct call *call)
     call->job.context = call;
     call->job.kind = job_kind_of(call);
     call->stage = CALL_READY;
+    count(call);
 }
 
 /* ---- the upstream ---- */
+
+/* Is there room for what the upstream said? */
+static bool has_room_for_values(struct call *call)
+{
+    struct budget *budget = call->session->service.budget;
+    size_t bytes = values_bytes(call);
+
+    if (bytes <= BUDGET_SMALL_BYTES || budget_used(budget) + bytes <= budget->limit)
+        return true;
+    call->job.result = error_set(&call->job.error, ERROR_MEMORY,
+        "the memory for requests and answers (%zu bytes) is used up, and the revisions of the "
+        "upstream are %zu bytes long; ask again later",
+        budget->limit, bytes);
+    return false;
+}
 
 static void upstream_answered(struct upstream_question *question, void *context)
 {
@@ -272,7 +382,10 @@ static void upstream_answered(struct upstream_question *question, void *context)
     call->job.umax = question->umax;
     call->job.uval = question->uval;
     call->job.upstream_reason = question->error.text;
-    make_ready(call);
+    if (has_room_for_values(call))
+        make_ready(call);
+    else
+        answer(call);
     advance(session);
     session->progress(session->context);
 }
@@ -297,6 +410,7 @@ static void ask(struct call *call)
         .context = call,
     };
     session->away++;
+    count(call);
     upstream_ask(session->service.upstream, call->question);
 }
 
@@ -309,8 +423,7 @@ static void checked(struct job *job, void *context)
 
     if (!come_back(call))
         return;
-    free(job->value);
-    job->value = NULL;
+    drop_values(call);
     if (job->result != 0) {
         answer(call);
     } else if (known) {
@@ -335,6 +448,7 @@ static void check(struct call *call)
     call->job.done = checked;
     call->job.context = call;
     session->away++;
+    count(call);
     executor_submit(session->service.executor, &call->job);
 }
 
@@ -366,6 +480,7 @@ static void refuse(struct call *call, const struct error *error)
     count_error(call);
     codec_write_error(&call->answer, error->text);
     call->stage = CALL_ANSWERED;
+    count(call);
 }
 
 enum session_result session_take(struct session *session, struct text message)
@@ -428,6 +543,7 @@ static bool write_piece(struct call *call, struct buffer *out)
     }
     framer_writer_add(&session->writer, out, buffer_text(&job->piece));
     buffer_reset(&job->piece, 0);
+    count(call);
     session->piece_written = true;
     if (job->more) {
         run(call);
@@ -446,7 +562,9 @@ bool session_write(struct session *session, struct buffer *out, size_t limit)
 
     while (goes_on && out->length < limit && (call = TAILQ_FIRST(&session->calls)) &&
            call->stage == CALL_ANSWERED) {
-        if (call->request.kind == REQUEST_EXPORT && call->answer.length == 0)
+        if (buffer_failed(&call->answer))
+            goes_on = false;
+        else if (call->request.kind == REQUEST_EXPORT && call->answer.length == 0)
             goes_on = write_piece(call, out);
         else
             goes_on = write_whole(call, out);
@@ -459,6 +577,19 @@ bool session_write(struct session *session, struct buffer *out, size_t limit)
 bool session_is_full(const struct session *session)
 {
     return session->n_calls >= MOST_CALLS || session->bytes >= MOST_BYTES;
+}
+
+size_t session_idle_bytes(const struct session *session)
+{
+    return session->idle;
+}
+
+bool session_holds_up(const struct session *session, uint64_t ms)
+{
+    const struct call *call = TAILQ_FIRST(&session->calls);
+
+    return call && call->stage == CALL_ANSWERED && call->turn.state == TURN_HAS &&
+           turns_are_waited_for(session->service.exports) && clock_ms() - call->piece_ms >= ms;
 }
 
 bool session_is_done(const struct session *session)

@@ -7,10 +7,12 @@
 #ifndef PRSERVD_SERVICE_H
 #define PRSERVD_SERVICE_H
 
+#include "base/budget.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "exec/executor.h"
+#include "server/turns.h"
 #include "server/upstream.h"
 #include "wire/request.h"
 
@@ -30,6 +32,8 @@ struct service {
     struct log *log;
     bool read_only; /* the database is */
     struct request_counts *counts;
+    struct budget *budget; /* what requests and answers hold is taken from it */
+    struct turns *exports; /* each has a connection to the database of its own */
     /* Appends the answer to get-stats; rows: in the database. */
     void (*write_stats)(void *context, uint64_t rows, struct buffer *out);
     void *stats_context;
@@ -65,6 +69,13 @@ ERROR_MUST_CHECK bool session_write(struct session *session, struct buffer *out,
 
 /* Too much is under way: take no more messages for now. */
 bool session_is_full(const struct session *session);
+
+/* What session_close would give back at once, in bytes: the rest is being worked on. */
+size_t session_idle_bytes(const struct session *session);
+
+/* Others wait for their turn to export, and the client has not taken even a piece of its
+ * own export for so long. */
+bool session_holds_up(const struct session *session, uint64_t ms);
 
 /* Everything that was taken has been written. */
 bool session_is_done(const struct session *session);

@@ -63,12 +63,15 @@ void stats_write(const struct stats *stats, uint64_t rows, struct buffer *out)
 {
     append(out,
         "{\"version\":\"%s\",\"uptime_s\":%" PRIu64 ",\"read_only\":%s"
-        ",\"database\":{\"kind\":\"sqlite\",\"rows\":%" PRIu64 "}"
+        ",\"database\":{\"kind\":\"%s\",\"rows\":%" PRIu64 "}"
         ",\"connections\":{\"open\":%zu,\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64 "}"
+        ",\"memory\":{\"used_bytes\":%zu,\"limit_bytes\":%zu,\"overruns\":%" PRIu64 "}"
         ",\"requests\":{",
         PRSERVD_VERSION, (clock_ms() - stats->started_ms) / 1000,
-        stats->read_only ? "true" : "false", rows, stats->connections->count,
-        stats->connections->accepted, stats->connections->refused);
+        stats->read_only ? "true" : "false", stats->database, rows, stats->connections->count,
+        stats->connections->accepted, stats->connections->refused,
+        budget_used(stats->connections->budget), stats->connections->budget->limit,
+        stats->connections->overruns);
     append_requests(&stats->counts, out);
     append(out, "},\"batches\":");
     append_batches(stats->executor, out);

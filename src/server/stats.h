@@ -14,7 +14,8 @@
 /* Where the figures come from; all of it is borrowed. */
 struct stats {
     bool read_only;
-    uint64_t started_ms; /* clock_ms */
+    const char *database; /* which kind: "sqlite", "postgresql" */
+    uint64_t started_ms;  /* clock_ms */
     struct executor *executor;
     const struct upstream *upstream; /* NULL: there is none */
     const struct connections *connections;

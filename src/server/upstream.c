@@ -155,7 +155,8 @@ static void send_ping(struct upstream *upstream)
     framer_write(&line, buffer_text(&text));
     line.failed = line.failed || buffer_failed(&text);
     buffer_free(&text);
-    link_send(upstream->connection, &line);
+    if (link_send(upstream->connection, &line) != 0)
+        go_down(upstream, LINK_CANT_SEND);
 }
 
 static void link_opened(void *context)
@@ -267,6 +268,7 @@ void upstream_ask(struct upstream *upstream, struct upstream_question *question)
 
     upstream->n_questions++;
     question->umax = question->uval = NULL;
+    question->values = NULL;
     if (upstream->closed_door || upstream->state == DOWN || upstream->state == PROBING) {
         STAILQ_INSERT_TAIL(&refused, question, link);
         refuse(upstream, &refused, upstream->reason);
@@ -278,17 +280,26 @@ void upstream_ask(struct upstream *upstream, struct upstream_question *question)
     }
 }
 
+void upstream_release(struct upstream_question *question)
+{
+    struct upstream_values *values = question->values;
+
+    question->values = NULL;
+    question->umax = question->uval = NULL;
+    if (!values || --values->holders > 0)
+        return;
+    free(values->umax);
+    free(values->uval);
+    free(values);
+}
+
 static void send_unsent(struct upstream *upstream)
 {
     struct buffer lines = BUFFER_EMPTY;
 
     exchanges_write(&upstream->exchanges, &lines);
-    if (buffer_failed(&lines)) {
-        buffer_free(&lines);
-        go_down(upstream, "out of memory");
-        return;
-    }
-    link_send(upstream->connection, &lines);
+    if (link_send(upstream->connection, &lines) != 0)
+        go_down(upstream, LINK_CANT_SEND);
 }
 
 bool upstream_turn(struct upstream *upstream)

@@ -21,6 +21,13 @@
 
 struct upstream;
 
+/* Questions that are the same share what was answered. */
+struct upstream_values {
+    unsigned holders;
+    char *umax;
+    char *uval;
+};
+
 /* What is asked about one request. The asker owns it, and keeps it until done. */
 struct upstream_question {
     struct text version; /* borrowed until done */
@@ -28,10 +35,11 @@ struct upstream_question {
     struct text checksum;
     bool history;
 
-    int result;         /* 0, or ERROR_UPSTREAM and why */
-    struct error error; /* names the upstream */
-    char *umax;         /* greatest value of the package; NULL: none; the asker's (free) */
-    char *uval;         /* the checksum's value, likewise */
+    int result;                     /* 0, or ERROR_UPSTREAM and why */
+    struct error error;             /* names the upstream */
+    const char *umax;               /* greatest value of the package; NULL: none; until released */
+    const char *uval;               /* the checksum's value, likewise */
+    struct upstream_values *values; /* NULL: nothing was answered */
 
     void (*done)(struct upstream_question *question, void *context);
     void *context;
@@ -44,6 +52,9 @@ ERROR_MUST_CHECK int upstream_create(struct upstream **upstream, uv_loop_t *loop
 
 /* Asks. done is called later, not before this returns. */
 void upstream_ask(struct upstream *upstream, struct upstream_question *question);
+
+/* Gives back what was answered. */
+void upstream_release(struct upstream_question *question);
 
 /* At the end of each turn of the loop: sends what was asked in it, together, and
  * calls done for what is refused. Returns true if it called done. */

@@ -55,6 +55,16 @@ static int ask_once(
     return result;
 }
 
+/* Called by SQLite while a statement runs; 1 interrupts it. */
+static int is_over(void *context)
+{
+    const struct sqlite_store *store = context;
+    uint64_t now_ms = clock_ms();
+
+    return now_ms >= store->read_until_ms ||
+           (store->role == STORE_READER && now_ms >= atomic_load(store->options.give_up_ms));
+}
+
 static void rollback(struct store *base)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
@@ -64,8 +74,11 @@ static void rollback(struct store *base)
     for (int i = STATEMENT_LOAD; i < STATEMENTS; i++)
         (void)sqlite3_reset(store->statements[i]);
     if (!sqlite3_get_autocommit(store->database)) {
+        /* A rollback that is interrupted leaves the transaction open, for ever. */
+        sqlite3_progress_handler(store->database, 0, NULL, NULL);
         (void)sqlite3_step(store->statements[STATEMENT_ROLLBACK]);
         (void)sqlite3_reset(store->statements[STATEMENT_ROLLBACK]);
+        sqlite3_progress_handler(store->database, PROGRESS_STEPS, is_over, store);
     }
 }
 
@@ -172,16 +185,6 @@ static int is_unchanged(struct store *base, bool *unchanged, struct error *error
 }
 
 /* ---- opening and closing ---- */
-
-/* Called by SQLite while a statement runs; 1 interrupts it. */
-static int is_over(void *context)
-{
-    const struct sqlite_store *store = context;
-    uint64_t now_ms = clock_ms();
-
-    return now_ms >= store->read_until_ms ||
-           (store->role == STORE_READER && now_ms >= atomic_load(store->options.give_up_ms));
-}
 
 static int prepare_basics(struct sqlite_store *store, struct error *error)
 {

@@ -10,6 +10,8 @@ int sqlite_fail(struct sqlite_store *store, int code, const char *doing, struct 
     const char *reason = store->database ? sqlite3_errmsg(store->database) : sqlite3_errstr(code);
     const char *file = store->options.file;
 
+    if (code == SQLITE_IOERR_NOMEM)
+        return error_set_memory(error);
     switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:

@@ -30,6 +30,13 @@ static struct text value_column(sqlite3_stmt *statement, int index)
     return column(statement, index);
 }
 
+/* Did reading a column fail for want of memory? Its text is empty then, and SQLite says so
+ * only now, or at the next step. */
+static bool is_cut(const struct sqlite_store *store)
+{
+    return (sqlite3_errcode(store->database) & 0xff) == SQLITE_NOMEM;
+}
+
 /* ---- SQL ---- */
 
 /* SELECT … FROM each source table WHERE …, together. */
@@ -114,6 +121,10 @@ static int each_row(struct sqlite_store *store, sqlite3_stmt *statement, struct 
     while (stop == 0 && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         row->checksum = column(statement, 0);
         row->value = value_column(statement, 1);
+        if (is_cut(store)) {
+            code = SQLITE_NOMEM;
+            break;
+        }
         stop = fn(context, row);
     }
     if (stop == 0 && code != SQLITE_DONE)
@@ -301,5 +312,5 @@ int sqlite_scan_next(struct store *base, struct row *row, struct error *error)
     row->pkgarch = column(statement, 1);
     row->checksum = column(statement, 2);
     row->value = value_column(statement, 3);
-    return 1;
+    return is_cut(store) ? error_set_memory(error) : 1;
 }

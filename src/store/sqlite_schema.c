@@ -89,6 +89,10 @@ static void is_revision(sqlite3_context *context, int n_values, sqlite3_value **
     const char *text = (const char *)sqlite3_value_text(values[0]);
 
     (void)n_values;
+    if (!text && sqlite3_value_type(values[0]) == SQLITE_TEXT) {
+        sqlite3_result_error_nomem(context); /* what it is, is not known */
+        return;
+    }
     sqlite3_result_int(
         context, text && revision_is_valid(text, (size_t)sqlite3_value_bytes(values[0])));
 }
@@ -167,12 +171,16 @@ static int journal_mode(
 {
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(store->database, sql, -1, &statement, NULL);
+    const char *name;
     int result = 0;
 
     if (code == SQLITE_OK)
         code = sqlite3_step(statement);
-    if (code == SQLITE_ROW)
-        (void)snprintf(mode, 16, "%s", (const char *)sqlite3_column_text(statement, 0));
+    name = code == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+    if (name)
+        (void)snprintf(mode, 16, "%s", name);
+    else if (code == SQLITE_ROW)
+        result = error_set_memory(error);
     else
         result = sqlite_fail(store, code, "open", error);
     (void)sqlite3_finalize(statement);

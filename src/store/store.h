@@ -1,4 +1,4 @@
-/* Where rows are kept: one interface, a backend behind it.
+/* Where rows are kept: one interface, behind it SQLite or PostgreSQL.
  *
  * A struct store is one connection to the database. It is used by one thread at
  * a time; the executor opens one for its writer, one for its look-ups, one for its keeper
@@ -16,11 +16,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* SQLite: the name of a file. PostgreSQL: a URI or a connection string, as libpq takes it. */
+enum store_kind { STORE_SQLITE, STORE_POSTGRESQL };
+
 enum store_sync { STORE_SYNC_FULL, STORE_SYNC_NORMAL, STORE_SYNC_OFF };
 
 struct store_options {
-    const char *file; /* borrowed as long as the store is open */
-    bool read_only;   /* nothing is written, not even a missing table */
+    const char *file;      /* of store_kind_of; borrowed as long as the store is open */
+    const char *file_read; /* readers use this one instead, a replica; NULL: none; borrowed */
+    bool read_only;        /* nothing is written, not even a missing table */
     enum store_sync sync;
     struct log *log;          /* borrowed */
     const atomic_bool *hurry; /* borrowed; once true, locks are not waited for */
@@ -30,6 +34,20 @@ struct store_options {
 };
 
 #define STORE_LOCK_WAIT_MS 10000 /* how long a lock is waited for before a client hears of it */
+
+/* What a transaction will be asked about a package, and about a checksum and a value in it. */
+struct store_want {
+    struct text version;
+    struct text pkgarch;
+    struct text checksum; /* bytes NULL: none */
+    struct text value;    /* which rows hold it; bytes NULL: no matter */
+};
+
+struct store_wants {
+    const struct store_want *items;
+    size_t count;
+    uint64_t until_ms; /* clock_ms: nobody waits for an answer after that */
+};
 
 /* How long reading may take. */
 enum store_patience {
@@ -76,6 +94,8 @@ struct store;
 
 struct store_ops {
     void (*close)(struct store *store);
+    int (*check)(struct store *store, const struct text *texts, size_t count, struct error *error);
+    void (*expect)(struct store *store, const struct store_wants *wants);
     int (*begin_read)(struct store *store, enum store_patience patience, struct error *error);
     int (*begin_write)(struct store *store, unsigned wait_ms, struct error *error);
     int (*commit)(struct store *store, struct error *error);
@@ -96,7 +116,18 @@ struct store_ops {
 
 struct store {
     const struct store_ops *ops;
+    /* The database is reached through a network. Then nothing can be read at once; what a
+     * transaction asks about has to be said before it (store_expect), and store_load calls back
+     * for no more rows than the answers to that need, so they are not to be kept. It is not waited
+     * for long: ERROR_LOCKED, at any moment of a transaction, means that the same can be tried
+     * again. */
+    bool far;
 };
+
+enum store_kind store_kind_of(const char *file);
+
+/* What people are shown instead of file: without a password. Cut to what name holds. */
+void store_name(const char *file, char *name, size_t size);
 
 /* Opens a database. *store is the caller's. Fails with ERROR_STORE (not usable:
  * no database, no permission, a format that is refused), ERROR_LOCKED, ERROR_MEMORY. */
@@ -110,6 +141,21 @@ static inline void store_close(struct store *store)
         store->ops->close(store);
 }
 
+/* Can the database hold these texts? ERROR_INPUT if not. At any time. */
+ERROR_MUST_CHECK static inline int store_check(
+    struct store *store, const struct text *texts, size_t count, struct error *error)
+{
+    return store->ops->check ? store->ops->check(store, texts, count, error) : 0;
+}
+
+/* Says what the transaction that is begun next will be asked about, if the store is far. Borrowed
+ * until that ends. */
+static inline void store_expect(struct store *store, const struct store_wants *wants)
+{
+    if (store->ops->expect)
+        store->ops->expect(store, wants);
+}
+
 /* Starts a transaction that sees one state of the database and stores nothing. */
 ERROR_MUST_CHECK static inline int store_begin_read(
     struct store *store, enum store_patience patience, struct error *error)
@@ -117,15 +163,17 @@ ERROR_MUST_CHECK static inline int store_begin_read(
     return store->ops->begin_read(store, patience, error);
 }
 
-/* Starts a transaction in which nobody else can write. ERROR_LOCKED if another
- * process held the database for wait_ms. */
+/* Starts a transaction in which nobody else can write (SQLite: at all; PostgreSQL: to the
+ * packages that are wanted). ERROR_LOCKED if another process held the database for wait_ms, or
+ * about so long. */
 ERROR_MUST_CHECK static inline int store_begin_write(
     struct store *store, unsigned wait_ms, struct error *error)
 {
     return store->ops->begin_write(store, wait_ms, error);
 }
 
-/* Ends the transaction; what was added is durable when this returns 0. */
+/* Ends the transaction; what was added is durable when this returns 0. ERROR_LOCKED from a store
+ * that is far: it may have been stored or not; the next transaction sees which. */
 ERROR_MUST_CHECK static inline int store_commit(struct store *store, struct error *error)
 {
     return store->ops->commit(store, error);
@@ -144,14 +192,17 @@ ERROR_MUST_CHECK static inline int store_is_unchanged(
     return store->ops->is_unchanged(store, unchanged, error);
 }
 
-/* Inside a transaction: every row of a package. */
+/* Inside a transaction: every row of a package; or, of a store that is far, those that matter for
+ * what is wanted: that of the greatest value; a checksum's smallest and largest; one that holds
+ * the value; some that hold no revision. */
 ERROR_MUST_CHECK static inline int store_load(struct store *store, struct text version,
     struct text pkgarch, store_row_fn fn, void *context, struct error *error)
 {
     return store->ops->load(store, version, pkgarch, fn, context, error);
 }
 
-/* Inside a transaction: the rows of one checksum. */
+/* Inside a transaction: the rows of one checksum; of a store that is far, the smallest and the
+ * largest. */
 ERROR_MUST_CHECK static inline int store_look_up(struct store *store, struct text version,
     struct text pkgarch, struct text checksum, store_row_fn fn, void *context, struct error *error)
 {

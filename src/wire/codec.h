@@ -26,12 +26,6 @@ ERROR_MUST_CHECK enum codec_result codec_read_request(
 
 void codec_release(struct request *request);
 
-/* Is this valid UTF-8? */
-bool codec_is_utf8(struct text text);
-
-/* Is this a JSON object? */
-bool codec_is_object(struct text json);
-
 /* A JSON string: quoted, escaped, ASCII. What is not UTF-8 becomes U+FFFD. */
 void codec_write_string(struct buffer *out, struct text text);
 
@@ -69,8 +63,8 @@ void codec_write_export_end(struct buffer *out);
 void codec_write_request(struct buffer *out, const struct request *request);
 
 /* The functions that read an answer return 0, or ERROR_INPUT for an invoke-error, in the
- * server's own words, and for a value that is no revision, or ERROR_FRAMING for what is
- * no answer at all. */
+ * server's own words, and for a value that is no revision, ERROR_FRAMING for what is
+ * no answer at all, or ERROR_MEMORY. */
 
 /* Servers before BitBake 2.10 answer revisions as JSON integers. */
 enum codec_integers {
@@ -91,7 +85,11 @@ ERROR_MUST_CHECK int codec_read_flag(
 ERROR_MUST_CHECK int codec_check_answer(
     struct text message, const char *member, struct error *error);
 
-/* The reason in the value of an invoke-error: always ERROR_INPUT. */
+/* Is this a JSON object? */
+ERROR_MUST_CHECK int codec_check_object(struct text json, struct error *error);
+
+/* The reason in the value of an invoke-error: ERROR_INPUT, or ERROR_MEMORY where it could not
+ * be read. */
 int codec_read_refusal(struct text value, struct error *error);
 
 /* A row of an export, whose value may be an integer. Its texts are borrowed from json and

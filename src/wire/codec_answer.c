@@ -37,7 +37,7 @@ static void append_repaired(struct buffer *out, struct text text)
         size_t take = 1;
 
         while (take <= 4 && at + take <= text.length &&
-               !codec_is_utf8((struct text){.bytes = text.bytes + at, .length = take}))
+               !text_is_utf8((struct text){.bytes = text.bytes + at, .length = take}))
             take++;
         if (take > 4 || at + take > text.length) {
             buffer_append_string(&repaired, "\xef\xbf\xbd");
@@ -70,7 +70,7 @@ void codec_write_string(struct buffer *out, struct text text)
         buffer_append_string(out, "\"");
         buffer_append_text(out, text);
         buffer_append_string(out, "\"");
-    } else if (codec_is_utf8(text)) {
+    } else if (text_is_utf8(text)) {
         append_utf8(out, text);
     } else {
         append_repaired(out, text);

@@ -2,10 +2,9 @@
 #include "revision/revision.h"
 #include "wire/codec.h"
 #include "wire/codec_plain.h"
+#include "wire/json_load.h"
 
 #include <jansson.h>
-
-#define READ_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
 
 /* ---- requests ---- */
 
@@ -62,12 +61,27 @@ static int no_answer(struct text message, struct error *error)
         message.length < 100 ? (int)message.length : 100, message.bytes);
 }
 
+/* NULL: *result says why. */
+static json_t *load_answer(struct text message, int *result, struct error *error)
+{
+    json_error_t reason;
+    bool no_memory;
+    json_t *root = json_load_whole(message, &reason, &no_memory);
+
+    *result = 0;
+    if (!root)
+        *result = no_memory ? error_set_memory(error) : no_answer(message, error);
+    return root;
+}
+
 int codec_read_refusal(struct text value, struct error *error)
 {
-    json_t *root = json_loadb(value.bytes, value.length, READ_FLAGS, NULL);
+    int result;
+    json_t *root = load_answer(value, &result, error);
     const char *reason = json_string_value(json_object_get(root, "message"));
-    int result = error_set(error, ERROR_INPUT, "%s", reason ? reason : "it gave no reason");
 
+    if (result != ERROR_MEMORY)
+        result = error_set(error, ERROR_INPUT, "%s", reason ? reason : "it gave no reason");
     json_decref(root);
     return result;
 }
@@ -77,9 +91,12 @@ static int read_member(struct text message, const char *name, json_t **root, con
     struct error *error)
 {
     const json_t *reason;
+    int result;
 
-    *root = json_loadb(message.bytes, message.length, READ_FLAGS, NULL);
+    *root = load_answer(message, &result, error);
     *member = json_object_get(*root, name);
+    if (result != 0)
+        return result;
     if (*member)
         return 0;
     reason = json_object_get(json_object_get(*root, "invoke-error"), "message");
@@ -87,17 +104,18 @@ static int read_member(struct text message, const char *name, json_t **root, con
                                   : no_answer(message, error);
 }
 
-/* Makes an integer, which is how servers before BitBake 2.10 answer, a string. Returns the
+/* Makes an integer, which is how servers before BitBake 2.10 answer, a string. *value is the
  * member, or NULL if there is none. */
-static const json_t *take_value(json_t *object)
+static int take_value(json_t *object, const json_t **value, struct error *error)
 {
-    const json_t *value = json_object_get(object, "value");
-
-    if (!json_is_integer(value))
-        return value;
-    (void)json_object_set_new(
-        object, "value", json_sprintf("%" JSON_INTEGER_FORMAT, json_integer_value(value)));
-    return json_object_get(object, "value");
+    *value = json_object_get(object, "value");
+    if (!json_is_integer(*value))
+        return 0;
+    if (json_object_set_new(object, "value",
+            json_sprintf("%" JSON_INTEGER_FORMAT, json_integer_value(*value))) != 0)
+        return error_set_memory(error);
+    *value = json_object_get(object, "value");
+    return 0;
 }
 
 int codec_read_value(
@@ -109,7 +127,7 @@ int codec_read_value(
 
     *revision = NULL;
     if (result == 0 && integers == CODEC_INTEGERS_TAKEN)
-        member = take_value(root);
+        result = take_value(root, &member, error);
     if (result == 0 && json_is_string(member) &&
         revision_is_valid(json_string_value(member), json_string_length(member))) {
         *revision = strdup(json_string_value(member));
@@ -148,13 +166,15 @@ int codec_check_answer(struct text message, const char *name, struct error *erro
     return result;
 }
 
-bool codec_is_object(struct text json)
+int codec_check_object(struct text json, struct error *error)
 {
-    json_t *root = json_loadb(json.bytes, json.length, READ_FLAGS, NULL);
-    bool is_object = json_is_object(root);
+    int result;
+    json_t *root = load_answer(json, &result, error);
 
+    if (result == 0 && !json_is_object(root))
+        result = no_answer(json, error);
     json_decref(root);
-    return is_object;
+    return result;
 }
 
 /* ---- rows of an export ---- */
@@ -170,23 +190,25 @@ static bool take_field(const json_t *row, const char *name, struct text *text)
 int codec_read_row(struct text json, struct codec_row *row, struct error *error)
 {
     json_t *root;
-    const json_t *value;
+    const json_t *value = NULL;
     bool complete;
+    int result;
 
     if (codec_plain_read_row(json, row))
         return 0;
-    root = json_loadb(json.bytes, json.length, READ_FLAGS, NULL);
-    value = take_value(root);
+    root = load_answer(json, &result, error);
+    if (result == 0)
+        result = take_value(root, &value, error);
     complete = take_field(root, "version", &row->version) &&
                take_field(root, "pkgarch", &row->pkgarch) &&
                take_field(root, "checksum", &row->checksum) &&
                (take_field(root, "value", &row->value) || json_is_null(value));
 
     row->owner = root;
-    if (complete)
+    if (result == 0 && complete)
         return 0;
     codec_release_row(row);
-    return no_answer(json, error);
+    return result ? result : no_answer(json, error);
 }
 
 void codec_release_row(struct codec_row *row)

@@ -3,23 +3,14 @@
 #include "revision/revision.h"
 #include "wire/codec.h"
 #include "wire/codec_plain.h"
+#include "wire/json_load.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define READ_FLAGS (JSON_DECODE_ANY | JSON_ALLOW_NUL)
 #define MOST_VALUES 10000u
-
-bool codec_is_utf8(struct text text)
-{
-    json_t *string = json_stringn(text.length ? text.bytes : "", text.length);
-    bool valid = string != NULL;
-
-    json_decref(string);
-    return valid;
-}
 
 static const char *type_name(const json_t *value)
 {
@@ -221,9 +212,6 @@ static enum codec_result read_message(
 static enum codec_result refuse_json(const json_error_t *reason, struct error *error)
 {
     switch (json_error_code(reason)) {
-    case json_error_out_of_memory:
-        (void)error_set_memory(error);
-        return CODEC_REFUSED;
     case json_error_numeric_overflow:
         (void)error_set(error, ERROR_INPUT,
             "the message holds a number that is too large (send large revisions as strings): %s",
@@ -260,6 +248,7 @@ enum codec_result codec_read_request(
     struct text message, struct request *request, struct error *error)
 {
     json_error_t reason;
+    bool no_memory;
     json_t *root;
     enum codec_result result;
 
@@ -275,7 +264,11 @@ enum codec_result codec_read_request(
         (void)error_set(error, ERROR_FRAMING, "the message is not JSON in UTF-8: it holds a NUL");
         return CODEC_LOST;
     }
-    root = json_loadb(message.bytes, message.length, READ_FLAGS, &reason);
+    root = json_load_whole(message, &reason, &no_memory);
+    if (!root && no_memory) {
+        (void)error_set_memory(error);
+        return CODEC_REFUSED;
+    }
     if (!root)
         return refuse_json(&reason, error);
     result = read_message(root, request, error);

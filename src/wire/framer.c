@@ -19,6 +19,14 @@ void framer_free(struct framer *framer)
     buffer_free(&framer->stream);
 }
 
+void framer_drop(struct framer *framer)
+{
+    size_t max_message_bytes = framer->max_message_bytes;
+
+    framer_free(framer);
+    framer_init(framer, max_message_bytes);
+}
+
 int framer_feed(struct framer *framer, const char *bytes, size_t length, struct error *error)
 {
     buffer_drop_front(&framer->input, framer->start);

@@ -30,6 +30,21 @@ struct framer {
 void framer_init(struct framer *framer, size_t max_message_bytes);
 void framer_free(struct framer *framer);
 
+/* Forgets what was fed and not consumed, and gives the memory back. */
+void framer_drop(struct framer *framer);
+
+/* The memory that it holds. */
+static inline size_t framer_bytes(const struct framer *framer)
+{
+    return framer->input.capacity + framer->stream.capacity;
+}
+
+/* What was fed and not taken: whole messages, and a part of one. */
+static inline size_t framer_pending(const struct framer *framer)
+{
+    return framer->input.length - framer->start + (framer->in_stream ? framer->stream.length : 0);
+}
+
 /* Takes bytes as they came; they are copied. Fails with ERROR_MEMORY. */
 ERROR_MUST_CHECK int framer_feed(
     struct framer *framer, const char *bytes, size_t length, struct error *error);

@@ -1,7 +1,5 @@
 #include "wire/opening.h"
 
-#include "wire/codec.h"
-
 #include <strings.h>
 
 #define PROTOCOL "PRSERVICE"
@@ -43,7 +41,7 @@ static enum framer_result take_header(
         return lost(error, "the opening has more than 100 header lines");
     if (!colon)
         return lost(error, "a header line without a colon; write 'name: value'");
-    if (!codec_is_utf8(line))
+    if (!text_is_utf8(line))
         return lost(error, "a header line is not UTF-8");
     name = (struct text){.bytes = line.bytes, .length = (size_t)(colon - line.bytes)};
     value = (struct text){.bytes = colon + 1, .length = line.length - name.length - 1};

@@ -185,7 +185,7 @@ static void check_string(struct text text)
         REQUIRE(written.bytes[i] >= 0x20);
     read = json_loadb(written.bytes, written.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     REQUIRE(json_is_string(read));
-    if (codec_is_utf8(text))
+    if (text_is_utf8(text))
         REQUIRE(text_equal(text,
             (struct text){.bytes = json_string_value(read), .length = json_string_length(read)}));
     json_decref(read);

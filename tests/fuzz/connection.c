@@ -24,6 +24,7 @@
 
 #define FILE_NAME "connection.sqlite3"
 #define MAX_MESSAGE_BYTES 2048
+#define MAX_MEMORY_BYTES ((size_t)64 * 1024 * 1024)
 #define MOST_SENT ((size_t)64 * 1024) /* the kernel takes so much at once */
 #define ROWS "300"                    /* so many make an export a chunk stream */
 #define ANY_LENGTH ((size_t)1 << 40)
@@ -81,6 +82,7 @@ static void start_server(struct harness *harness)
         .file = FILE_NAME,
         .sync = STORE_SYNC_OFF,
         .max_message_bytes = MAX_MESSAGE_BYTES,
+        .max_memory_bytes = MAX_MEMORY_BYTES,
         .inherited = inherited,
         .n_inherited = 2,
         .tell = tell,

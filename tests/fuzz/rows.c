@@ -81,9 +81,9 @@ static bool is_same(const struct kept *kept, const struct prserv_row *row)
 
 static bool is_utf8(const struct kept *kept)
 {
-    return codec_is_utf8(buffer_text(&kept->fields[0])) &&
-           codec_is_utf8(buffer_text(&kept->fields[1])) &&
-           codec_is_utf8(buffer_text(&kept->fields[2])) && codec_is_utf8(buffer_text(&kept->value));
+    return text_is_utf8(buffer_text(&kept->fields[0])) &&
+           text_is_utf8(buffer_text(&kept->fields[1])) &&
+           text_is_utf8(buffer_text(&kept->fields[2])) && text_is_utf8(buffer_text(&kept->value));
 }
 
 /* ---- files ---- */

@@ -261,11 +261,11 @@ static void utf8_is_told_from_other_bytes(void **state)
         TEXT("\xc0\xaf"), TEXT("\xe2\x82"), TEXT("\xed\xa0\x80"), TEXT("\xf4\x90\x80\x80")};
 
     (void)state;
-    assert_true(codec_is_utf8((struct text){.bytes = NULL}));
+    assert_true(text_is_utf8((struct text){.bytes = NULL}));
     for (size_t i = 0; i < COUNT(valid); i++)
-        assert_true(codec_is_utf8(valid[i]));
+        assert_true(text_is_utf8(valid[i]));
     for (size_t i = 0; i < COUNT(invalid); i++)
-        assert_false(codec_is_utf8(invalid[i]));
+        assert_false(text_is_utf8(invalid[i]));
 }
 
 int main(void)

@@ -220,8 +220,8 @@ static void keys_differ_where_packages_differ(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(packages); i++) {
         for (size_t j = 0; j < COUNT(packages); j++) {
-            package_key(&a, packages[i].version, packages[i].pkgarch);
-            package_key(&b, packages[j].version, packages[j].pkgarch);
+            buffer_set_pair(&a, packages[i].version, packages[i].pkgarch);
+            buffer_set_pair(&b, packages[j].version, packages[j].pkgarch);
             assert_int_equal(text_equal(buffer_text(&a), buffer_text(&b)), i == j);
         }
     }

@@ -1,0 +1,440 @@
+/* A database of PostgreSQL: transactions, and the connection they need.
+ *
+ *     reading    one question: what is wanted of some packages; nothing is kept open
+ *     writing    BEGIN, packages that are missing, their locks, the same question: one round trip;
+ *                then the rows and COMMIT: another
+ *
+ * Two round trips, however much is in a batch. READ COMMITTED is enough: a package's rows are only
+ * ever added under its lock, and the question is a statement of its own after the locks, so it sees
+ * all that the holders before have committed.
+ *
+ * When the connection breaks, is too slow, or another transaction has to give way, the answer is
+ * ERROR_LOCKED: the caller tries again as long as somebody waits. That settles a commit of unknown
+ * outcome, too: the next transaction locks the same packages, so it waits until the old one has
+ * ended, and decides from what is there then.
+ *
+ *     no connection ──attempt──→ connected ──error──→ no connection
+ *            ↑           │
+ *            └──failed───┘  a pause, longer each time, of a random length */
+#include "store/postgres.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define CONNECT_SLICE_MS 100  /* then whoever waits is looked at */
+#define READER_START_MS 3000  /* a new reader's first connection */
+#define WRITER_START_MS 30000 /* a server's start, while others make the tables */
+#define ROLLBACK_MS 1000
+#define FIRST_PAUSE_MS 50
+#define LONGEST_PAUSE_MS 2000
+
+static struct postgres_store *of(struct store *base)
+{
+    return (struct postgres_store *)base;
+}
+
+/* ---- the connection ---- */
+
+static void disconnect(struct postgres_store *store)
+{
+    PQclear(store->row);
+    store->row = NULL;
+    store->is_scanning = store->in_transaction = false;
+    PQfinish(store->link.connection);
+    store->link.connection = NULL;
+    store->link.is_broken = store->link.is_doubtful = false;
+}
+
+static const char *conninfo_of(const struct postgres_store *store)
+{
+    return store->role == STORE_READER && store->options.file_read ? store->options.file_read
+                                                                   : store->options.file;
+}
+
+static int begin_attempt(struct postgres_store *store, struct error *error)
+{
+    const struct postgres_aim aim = {
+        .conninfo = conninfo_of(store),
+        .writes = store->role == STORE_WRITER,
+        .sync = store->options.sync,
+        .log = store->options.log,
+    };
+
+    return postgres_attempt_begin(&store->attempt, &aim, error);
+}
+
+/* A random part of the pause, so that many servers don't come back at the same moment. */
+static void pause_attempts(struct postgres_store *store)
+{
+    unsigned least = store->pause_ms / 2;
+    unsigned chance = 0;
+
+    if (getrandom(&chance, sizeof chance, GRND_NONBLOCK) != sizeof chance)
+        chance = (unsigned)clock_us();
+    store->next_try_ms = clock_ms() + least + chance % (least + 1);
+    store->pause_ms =
+        store->pause_ms * 2 < LONGEST_PAUSE_MS ? store->pause_ms * 2 : LONGEST_PAUSE_MS;
+}
+
+static int adopt(
+    struct postgres_store *store, struct postgres_outcome *outcome, struct error *error)
+{
+    if (outcome->result != 0) {
+        if (!store->away.text[0])
+            log_write(store->options.log, LOG_ERROR, "%s", outcome->error.text);
+        store->away = *error = outcome->error;
+        pause_attempts(store);
+        return outcome->result;
+    }
+    if (store->away.text[0])
+        log_write(store->options.log, LOG_INFO, "The database %s is back", store->name);
+    store->away.text[0] = '\0';
+    store->link.connection = outcome->connection;
+    store->has_tables = outcome->has_tables;
+    return postgres_link_attach(&store->link, error);
+}
+
+static int still_away(const struct postgres_store *store, struct error *error)
+{
+    if (store->away.text[0]) {
+        *error = store->away;
+        return ERROR_LOCKED;
+    }
+    return error_set(error, ERROR_LOCKED, "there is no connection to the database %s", store->name);
+}
+
+/* Waits for a connection, but not after until_ms. *hopeless may be NULL. */
+static int connect_until(
+    struct postgres_store *store, uint64_t until_ms, bool *hopeless, struct error *error)
+{
+    struct postgres_outcome outcome;
+    int code = 0;
+
+    if (store->link.connection)
+        return 0;
+    if (!store->attempt && clock_ms() >= store->next_try_ms)
+        code = begin_attempt(store, error);
+    if (code != 0)
+        return code;
+    if (!store->attempt) {
+        postgres_pause(until_ms < store->next_try_ms ? until_ms : store->next_try_ms);
+        return still_away(store, error);
+    }
+    if (!postgres_attempt_take(store->attempt, until_ms, &outcome))
+        return still_away(store, error);
+    store->attempt = NULL;
+    if (hopeless)
+        *hopeless = outcome.is_hopeless;
+    return adopt(store, &outcome, error);
+}
+
+static int connect_soon(struct postgres_store *store, struct error *error)
+{
+    bool hurry = atomic_load(store->options.hurry);
+
+    return connect_until(store, clock_ms() + (hurry ? 0 : CONNECT_SLICE_MS), NULL, error);
+}
+
+/* ---- transactions ---- */
+
+static void expect(struct store *base, const struct store_wants *wants)
+{
+    of(base)->wants = wants;
+}
+
+/* Ends what is under way. A connection whose state is not certain is given up. */
+static void rollback(struct store *base)
+{
+    struct postgres_store *store = of(base);
+    struct error ignored;
+
+    store->wants = NULL;
+    postgres_facts_clear(store->facts);
+    if (!store->link.connection)
+        return;
+    if (store->in_transaction && !store->link.is_broken) {
+        store->link.until_ms = clock_ms() + ROLLBACK_MS;
+        if (postgres_run(&store->link, "ROLLBACK", NULL, &ignored) != 0)
+            store->link.is_broken = true;
+    }
+    store->in_transaction = false;
+    if (!store->link.is_broken && !store->is_scanning &&
+        PQtransactionStatus(store->link.connection) == PQTRANS_IDLE)
+        return;
+    disconnect(store);
+    pause_attempts(store);
+}
+
+/* Puts BEGIN or COMMIT into the pipeline. */
+static int send_plain(struct postgres_store *store, const char *sql, struct error *error)
+{
+    if (PQsendQueryParams(store->link.connection, sql, 0, NULL, NULL, NULL, NULL, 1) != 1)
+        return postgres_lost(&store->link, error);
+    return 0;
+}
+
+/* Runs the pipeline that was filled (code 0) and leaves that mode. */
+static int end_pipeline(
+    struct postgres_store *store, int code, PGresult **results, size_t n, struct error *error)
+{
+    if (code == 0)
+        code = postgres_pipeline(&store->link, results, n, error);
+    if (PQexitPipelineMode(store->link.connection) != 1)
+        store->link.is_broken = true;
+    return code;
+}
+
+static void clear_results(PGresult **results, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        PQclear(results[i]);
+}
+
+/* Asks for what is wanted; a writer locks it first. */
+static int ask(struct postgres_store *store, bool locks, struct error *error)
+{
+    PGresult *results[1 + POSTGRES_LOCK_RESULTS + POSTGRES_FACTS_RESULTS] = {NULL};
+    const size_t n = locks ? sizeof results / sizeof *results : POSTGRES_FACTS_RESULTS;
+    int code = postgres_facts_want(store->facts, store->wants, error);
+
+    if (code != 0)
+        return code;
+    if (PQenterPipelineMode(store->link.connection) != 1)
+        return postgres_lost(&store->link, error);
+    store->in_transaction = locks;
+    if (locks)
+        code = send_plain(store, "BEGIN", error);
+    if (code == 0 && locks)
+        code = postgres_facts_send_lock(store->facts, &store->link, error);
+    if (code == 0)
+        code = postgres_facts_send(store->facts, &store->link, error);
+    code = end_pipeline(store, code, results, n, error);
+    if (code == 0) {
+        code = postgres_facts_take(store->facts, results[n - 1], error);
+        results[n - 1] = NULL;
+    }
+    clear_results(results, n);
+    return code;
+}
+
+/* A reader may be there before the tables. */
+static int look_for_tables(struct postgres_store *store, struct error *error)
+{
+    const struct postgres_aim aim = {.conninfo = conninfo_of(store), .log = store->options.log};
+
+    return store->has_tables
+               ? 0
+               : postgres_prepare_session(&store->link, &aim, &store->has_tables, error);
+}
+
+static int begin(struct postgres_store *store, bool writes, struct error *error)
+{
+    const struct store_wants *wants = store->wants;
+    int code = connect_soon(store, error);
+
+    if (code != 0)
+        return code;
+    store->link.until_ms = wants ? wants->until_ms : clock_ms() + STORE_LOCK_WAIT_MS;
+    code = look_for_tables(store, error);
+    if (code == 0 && wants && store->has_tables)
+        code = ask(store, writes, error);
+    if (code == 0)
+        store->pause_ms = FIRST_PAUSE_MS;
+    return code;
+}
+
+static int begin_read(struct store *base, enum store_patience patience, struct error *error)
+{
+    struct postgres_store *store = of(base);
+    int code;
+
+    if (patience == STORE_AT_ONCE)
+        return error_set(error, ERROR_LOCKED, "the database %s is far away", store->name);
+    code = begin(store, false, error);
+    if (code != 0)
+        rollback(base);
+    return code;
+}
+
+/* Locks are waited for as long as the session's lock_timeout says. */
+static int begin_write(struct store *base, unsigned wait_ms, struct error *error)
+{
+    struct postgres_store *store = of(base);
+    int code = begin(store, true, error);
+
+    (void)wait_ms;
+    postgres_rows_begin(&store->rows);
+    if (code != 0)
+        rollback(base);
+    return code;
+}
+
+static int commit(struct store *base, struct error *error)
+{
+    struct postgres_store *store = of(base);
+    PGresult *results[2] = {NULL, NULL};
+    const bool adds = store->rows.packages.count > 0;
+    const size_t n = adds ? 2 : 1;
+    int code = 0;
+
+    if (PQenterPipelineMode(store->link.connection) != 1)
+        code = postgres_lost(&store->link, error);
+    if (code == 0 && adds)
+        code = postgres_rows_send(&store->rows, &store->link, error);
+    if (code == 0)
+        code = send_plain(store, "COMMIT", error);
+    code = end_pipeline(store, code, results, n, error);
+    clear_results(results, n);
+    if (code == 0 && store->link.is_doubtful) {
+        store->link.is_broken = true; /* the next session waits for the standbys first */
+        code = error_set(error, ERROR_LOCKED,
+            "the database %s did not wait for its standby; nobody knows if it has the row",
+            store->name);
+    }
+    if (code == 0)
+        store->in_transaction = false;
+    rollback(base);
+    return code;
+}
+
+/* Others may have written since: nothing is kept. */
+static int is_unchanged(struct store *base, bool *unchanged, struct error *error)
+{
+    (void)base;
+    (void)error;
+    *unchanged = false;
+    return 0;
+}
+
+/* ---- rows ---- */
+
+static int check(struct store *base, const struct text *texts, size_t count, struct error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (texts[i].length > 0 && memchr(texts[i].bytes, '\0', texts[i].length))
+            return error_set(error, ERROR_INPUT,
+                "a text with a NUL character in it can't be held by the database %s (PostgreSQL)",
+                of(base)->name);
+    }
+    return 0;
+}
+
+static int load(struct store *base, struct text version, struct text pkgarch, store_row_fn fn,
+    void *context, struct error *error)
+{
+    return postgres_facts_load(of(base)->facts, version, pkgarch, fn, context, error);
+}
+
+static int look_up(struct store *base, struct text version, struct text pkgarch,
+    struct text checksum, store_row_fn fn, void *context, struct error *error)
+{
+    return postgres_facts_look_up(of(base)->facts, version, pkgarch, checksum, fn, context, error);
+}
+
+static int add(struct store *base, const struct row *row, struct error *error)
+{
+    struct postgres_store *store = of(base);
+    int64_t package = postgres_facts_package(store->facts, row->version, row->pkgarch);
+
+    if (package == 0)
+        return error_set(
+            error, ERROR_LOCKED, "a package is gone from the database %s", store->name);
+    postgres_rows_add(&store->rows, package, row);
+    return 0;
+}
+
+/* ---- what others do themselves here ---- */
+
+static bool is_untidy(const struct store *base)
+{
+    (void)base;
+    return false;
+}
+
+static int tidy(struct store *base, struct error *error)
+{
+    (void)base;
+    (void)error;
+    return 0;
+}
+
+/* ---- opening and closing ---- */
+
+static void close_store(struct store *base)
+{
+    struct postgres_store *store = of(base);
+
+    postgres_attempt_abandon(store->attempt);
+    if (store->link.connection)
+        disconnect(store);
+    postgres_facts_free(store->facts);
+    postgres_rows_free(&store->rows);
+    free(store);
+}
+
+/* A database that is only starting, or can't be reached yet, is waited for. */
+static int first_connection(struct postgres_store *store, struct error *error)
+{
+    uint64_t end_ms =
+        clock_ms() + (store->role == STORE_WRITER ? WRITER_START_MS : READER_START_MS);
+    bool hopeless = false;
+    int code;
+
+    do {
+        code = connect_until(store, clock_ms() + CONNECT_SLICE_MS, &hopeless, error);
+    } while (code == ERROR_LOCKED && !hopeless && clock_ms() < end_ms &&
+             clock_ms() < atomic_load(store->options.give_up_ms));
+    return code == ERROR_LOCKED && hopeless ? ERROR_STORE : code;
+}
+
+int postgres_open(struct store **result, const struct store_options *options, enum store_role role,
+    struct error *error)
+{
+    static const struct store_ops ops = {
+        .close = close_store,
+        .check = check,
+        .expect = expect,
+        .begin_read = begin_read,
+        .begin_write = begin_write,
+        .commit = commit,
+        .rollback = rollback,
+        .is_unchanged = is_unchanged,
+        .load = load,
+        .look_up = look_up,
+        .add = add,
+        .describe = postgres_describe,
+        .count = postgres_count,
+        .scan_begin = postgres_scan_begin,
+        .scan_next = postgres_scan_next,
+        .is_untidy = is_untidy,
+        .tidy = tidy,
+    };
+    struct postgres_store *store = calloc(1, sizeof *store);
+    int code = 0;
+
+    *result = NULL;
+    if (store)
+        store->facts = postgres_facts_create();
+    if (!store || !store->facts) {
+        free(store);
+        return error_set_memory(error);
+    }
+    store->base = (struct store){.ops = &ops, .far = true};
+    store->options = *options;
+    store->role = role;
+    store->pause_ms = FIRST_PAUSE_MS;
+    store_name(conninfo_of(store), store->name, sizeof store->name);
+    store->link = (struct postgres_link){
+        .name = store->name, .log = options->log, .give_up_ms = options->give_up_ms};
+    if (role != STORE_KEEPER)
+        code = first_connection(store, error);
+    if (code != 0) {
+        close_store(&store->base);
+        return code;
+    }
+    *result = &store->base;
+    return 0;
+}

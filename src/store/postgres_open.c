@@ -1,0 +1,212 @@
+/* Connecting: a thread for each attempt, because libpq's way to connect, and the resolver, block
+ * as long as they like.
+ *
+ *     begin ──→ under way ──→ over ──take──→ its connection is the taker's
+ *                   │           └─abandon──→ closed by whoever lets go last
+ *                   └──abandon──→ goes on alone, closes what it gets
+ *
+ * A server that can't be reached is tried again by whoever wants it (postgres.c); one that is there
+ * and refuses (no such database, a wrong password) is hopeless at the start of prservd. */
+#include "store/postgres.h"
+
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECT_S "3"            /* for each host */
+#define SESSION_MS 5000          /* for all that comes after that */
+#define SCHEMA_MS 30000          /* a lock, while others make the tables */
+#define UNACKNOWLEDGED_MS "8000" /* TCP: then the connection is dead */
+
+struct postgres_attempt {
+    char *conninfo;
+    struct postgres_aim aim;
+    char name[POSTGRES_NAME_BYTES];
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t changed;
+    int holders; /* the thread, and who began it */
+    bool is_over;
+    struct postgres_outcome outcome;
+};
+
+static void let_go(struct postgres_attempt *attempt)
+{
+    bool is_last;
+
+    (void)pthread_mutex_lock(&attempt->mutex);
+    is_last = --attempt->holders == 0;
+    (void)pthread_mutex_unlock(&attempt->mutex);
+    if (!is_last)
+        return;
+    PQfinish(attempt->outcome.connection);
+    (void)pthread_cond_destroy(&attempt->changed);
+    (void)pthread_mutex_destroy(&attempt->mutex);
+    free(attempt->conninfo);
+    free(attempt);
+}
+
+/* ---- the thread ---- */
+
+/* What conninfo says itself comes last, and counts. */
+static PGconn *connect_to(const char *conninfo)
+{
+    static const char *const names[] = {"connect_timeout", "tcp_user_timeout", "keepalives_idle",
+        "keepalives_interval", "keepalives_count", "gssencmode", "client_encoding",
+        "fallback_application_name", "dbname", NULL};
+    const char *values[] = {
+        CONNECT_S, UNACKNOWLEDGED_MS, "5", "2", "2", "disable", "UTF8", "prservd", conninfo, NULL};
+
+    return PQconnectdbParams(names, values, 1);
+}
+
+/* Is there a server that takes connections, only not this one? */
+static bool is_refused(const char *conninfo)
+{
+    static const char *const names[] = {"connect_timeout", "dbname", NULL};
+    const char *values[] = {CONNECT_S, conninfo, NULL};
+
+    return PQpingParams(names, values, 1) == PQPING_OK;
+}
+
+static void fail_to_connect(struct postgres_attempt *attempt, struct postgres_outcome *outcome)
+{
+    char line[400];
+
+    postgres_one_line(PQerrorMessage(outcome->connection), line);
+    outcome->result = error_set(&outcome->error, ERROR_LOCKED,
+        "can't connect to the database %s: %s", attempt->name, line[0] ? line : "no memory");
+    outcome->is_hopeless = is_refused(attempt->conninfo);
+}
+
+static void connect_once(struct postgres_attempt *attempt, struct postgres_outcome *outcome)
+{
+    struct postgres_link link = {
+        .name = attempt->name,
+        .log = attempt->aim.log,
+        .until_ms = UINT64_MAX,
+    };
+
+    outcome->connection = link.connection = connect_to(attempt->conninfo);
+    if (PQstatus(link.connection) != CONNECTION_OK) {
+        fail_to_connect(attempt, outcome);
+    } else {
+        link.until_ms = clock_ms() + (attempt->aim.writes ? SCHEMA_MS : SESSION_MS);
+        outcome->result = postgres_link_attach(&link, &outcome->error);
+        if (outcome->result == 0)
+            outcome->result = postgres_prepare_session(
+                &link, &attempt->aim, &outcome->has_tables, &outcome->error);
+        outcome->is_hopeless = outcome->result != 0 && outcome->result != ERROR_LOCKED;
+    }
+    if (outcome->result == 0) {
+        (void)PQsetNoticeReceiver(link.connection, NULL, NULL); /* the link ends here */
+        return;
+    }
+    PQfinish(link.connection);
+    outcome->connection = NULL;
+}
+
+static void *run_attempt(void *context)
+{
+    struct postgres_attempt *attempt = context;
+    struct postgres_outcome outcome = {.connection = NULL};
+
+    connect_once(attempt, &outcome);
+    (void)pthread_mutex_lock(&attempt->mutex);
+    attempt->outcome = outcome;
+    attempt->is_over = true;
+    (void)pthread_cond_signal(&attempt->changed);
+    (void)pthread_mutex_unlock(&attempt->mutex);
+    let_go(attempt);
+    return NULL;
+}
+
+/* ---- the other side ---- */
+
+static int start_thread(struct postgres_attempt *attempt, struct error *error)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int code;
+
+    (void)pthread_attr_init(&attributes);
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    code = pthread_create(&thread, &attributes, run_attempt, attempt);
+    (void)pthread_attr_destroy(&attributes);
+    if (code == 0)
+        return 0;
+    return error_set(
+        error, ERROR_LOCKED, "can't start a thread to connect to the database: %s", strerror(code));
+}
+
+int postgres_attempt_begin(
+    struct postgres_attempt **result, const struct postgres_aim *aim, struct error *error)
+{
+    struct postgres_attempt *attempt = calloc(1, sizeof *attempt);
+    pthread_condattr_t attributes;
+    int code;
+
+    *result = NULL;
+    if (attempt)
+        attempt->conninfo = strdup(aim->conninfo);
+    if (!attempt || !attempt->conninfo) {
+        free(attempt);
+        return error_set_memory(error);
+    }
+    attempt->aim = *aim;
+    attempt->aim.conninfo = attempt->conninfo;
+    attempt->holders = 2;
+    store_name(attempt->conninfo, attempt->name, sizeof attempt->name);
+    (void)pthread_mutex_init(&attempt->mutex, NULL);
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&attempt->changed, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    code = start_thread(attempt, error);
+    if (code != 0) {
+        attempt->holders = 1;
+        let_go(attempt);
+        return code;
+    }
+    *result = attempt;
+    return 0;
+}
+
+bool postgres_attempt_take(
+    struct postgres_attempt *attempt, uint64_t until_ms, struct postgres_outcome *outcome)
+{
+    const struct timespec until = {
+        .tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
+    bool is_over;
+    int code = 0;
+
+    (void)pthread_mutex_lock(&attempt->mutex);
+    while (!attempt->is_over && code == 0)
+        code = pthread_cond_timedwait(&attempt->changed, &attempt->mutex, &until);
+    is_over = attempt->is_over;
+    if (is_over) {
+        *outcome = attempt->outcome;
+        attempt->outcome.connection = NULL;
+    }
+    (void)pthread_mutex_unlock(&attempt->mutex);
+    if (is_over)
+        let_go(attempt);
+    return is_over;
+}
+
+void postgres_pause(uint64_t until_ms)
+{
+    uint64_t now_ms = clock_ms();
+    const uint64_t left_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+    const struct timespec left = {
+        .tv_sec = (time_t)(left_ms / 1000), .tv_nsec = (long)(left_ms % 1000) * 1000000};
+
+    (void)nanosleep(&left, NULL);
+}
+
+void postgres_attempt_abandon(struct postgres_attempt *attempt)
+{
+    if (attempt)
+        let_go(attempt);
+}

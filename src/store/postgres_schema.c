@@ -1,0 +1,292 @@
+/* What a new connection goes through: settings, the tables, what is prepared.
+ *
+ * Many servers may start at once on an empty database: they make the tables one after the other,
+ * under an advisory lock, and only the first finds them missing. Where somebody else made them, by
+ * hand, the role needs no right to.
+ *
+ * After a crash, or when a commit was kept from waiting, rows can be seen that no standby has yet.
+ * So a writer's session begins with a commit of its own: like each, it waits until the standbys
+ * that are asked for have all that came before it. */
+#include "store/postgres.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OUR_VERSION 1
+#define LOCK_NUMBER "8585123409" /* of the advisory lock: any number, always the same */
+#define LOCK_TIMEOUT "'500ms'"
+
+static const char schema[] =
+#include "postgres_schema.inc"
+    ;
+
+/* ---- settings ---- */
+
+/* Indexes are always right here, also before statistics are there to say so. A lock is not
+ * waited for long: others, which need it not, are behind. A transaction that its server has left
+ * must not keep others out. */
+static const char settings[] =
+    "SET client_min_messages = warning; SET default_transaction_isolation = 'read committed'; "
+    "SET lock_timeout = " LOCK_TIMEOUT "; SET idle_in_transaction_session_timeout = '5s'; "
+    "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; "
+    "SET max_parallel_workers_per_gather = 0; "
+    "SELECT pg_is_in_recovery()::int, current_setting('server_encoding'), "
+    "current_setting('synchronous_commit'), current_setting('fsync'), "
+    "to_regclass('prserv_schema') IS NOT NULL, current_setting('default_transaction_read_only')";
+
+struct session {
+    bool is_standby;
+    bool is_utf8;
+    bool syncs_commits;
+    bool syncs_files;
+    bool has_tables;
+    bool is_read_only;
+};
+
+static bool is_on(const PGresult *result, int column)
+{
+    const char *value = PQgetvalue(result, 0, column);
+
+    return strcmp(value, "off") != 0 && strcmp(value, "f") != 0 && strcmp(value, "0") != 0;
+}
+
+static int set_up(struct postgres_link *link, struct session *session, struct error *error)
+{
+    PGresult *result;
+    int code = postgres_run(link, settings, &result, error);
+
+    if (code != 0)
+        return code;
+    *session = (struct session){
+        .is_standby = is_on(result, 0),
+        .is_utf8 = strcmp(PQgetvalue(result, 0, 1), "UTF8") == 0,
+        .syncs_commits = is_on(result, 2),
+        .syncs_files = is_on(result, 3),
+        .has_tables = is_on(result, 4),
+        .is_read_only = is_on(result, 5),
+    };
+    PQclear(result);
+    return 0;
+}
+
+static int check_session(struct postgres_link *link, const struct postgres_aim *aim,
+    const struct session *session, struct error *error)
+{
+    if (PQserverVersion(link->connection) < POSTGRES_LEAST_VERSION)
+        return error_set(error, ERROR_STORE,
+            "the database %s is PostgreSQL %d; 12 or newer is needed", link->name,
+            PQserverVersion(link->connection) / 10000);
+    if (!session->is_utf8)
+        return error_set(error, ERROR_STORE,
+            "the encoding of the database %s is not UTF8, so it can't hold every text: make it "
+            "with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+            link->name);
+    if (aim->writes && (session->is_standby || session->is_read_only))
+        return error_set(error, ERROR_LOCKED,
+            "the database %s may only be read (a standby, or default_transaction_read_only): name "
+            "the primary, or all hosts and target_session_attrs=read-write, or serve it with "
+            "--read-only",
+            link->name);
+    return 0;
+}
+
+static int set_sync(struct postgres_link *link, const struct postgres_aim *aim,
+    const struct session *session, struct error *error)
+{
+    const char *sql = NULL;
+
+    if (aim->sync == STORE_SYNC_OFF)
+        sql = "SET synchronous_commit = off";
+    else if (aim->sync == STORE_SYNC_NORMAL)
+        sql = "SET synchronous_commit = local";
+    else if (!session->syncs_commits)
+        sql = "SET synchronous_commit = on";
+    if (aim->sync == STORE_SYNC_FULL && !session->syncs_files)
+        log_often(aim->log, LOG_WARNING,
+            "The database %s runs with fsync=off: the power failing can take back answers that "
+            "were "
+            "sent",
+            link->name);
+    return sql ? postgres_run(link, sql, NULL, error) : 0;
+}
+
+/* ---- tables ---- */
+
+static int check_version(struct postgres_link *link, struct error *error)
+{
+    PGresult *result;
+    int version = 0;
+    int code = postgres_run(link, "SELECT version FROM prserv_schema", &result, error);
+
+    if (code != 0)
+        return code;
+    if (PQntuples(result) == 1)
+        version = atoi(PQgetvalue(result, 0, 0));
+    PQclear(result);
+    if (version == OUR_VERSION)
+        return 0;
+    return error_set(error, ERROR_STORE,
+        "the tables in %s are of version %d, this prservd knows version %d: run the prservd that "
+        "made them, or a newer one",
+        link->name, version, OUR_VERSION);
+}
+
+/* In a transaction. */
+static int make_if_missing(struct postgres_link *link, struct error *error)
+{
+    PGresult *result = NULL;
+    bool missing;
+    int code =
+        postgres_run(link, "BEGIN; SELECT to_regclass('prserv_schema') IS NULL", &result, error);
+
+    if (code != 0)
+        return code;
+    missing = is_on(result, 0);
+    PQclear(result);
+    if (missing)
+        code = postgres_run(link, schema, NULL, error);
+    if (code == 0)
+        code = postgres_run(link, "COMMIT", NULL, error);
+    if (code == 0 && missing)
+        log_write(link->log, LOG_INFO, "Made the tables in %s", link->name);
+    return code;
+}
+
+/* The lock is taken before the transaction: one that had begun would not see what its last owner
+ * made. It ends with the connection, which a failure ends. */
+static int make_tables(struct postgres_link *link, struct error *error)
+{
+    int code = postgres_run(
+        link, "SET lock_timeout = 0; SELECT pg_advisory_lock(" LOCK_NUMBER ")", NULL, error);
+
+    if (code == 0)
+        code = make_if_missing(link, error);
+    if (code == 0)
+        code = postgres_run(link,
+            "SELECT pg_advisory_unlock(" LOCK_NUMBER "); SET lock_timeout = " LOCK_TIMEOUT, NULL,
+            error);
+    return code;
+}
+
+/* ---- statements ---- */
+
+#define PACKAGE_KEY \
+    "sha256(int4send(octet_length(u.v)) || convert_to(u.v, 'UTF8') || convert_to(u.a, 'UTF8'))"
+
+static const struct {
+    const char *name;
+    bool writes;
+    const char *sql;
+} statements[] = {
+    /* $1, $2: version and pkgarch of packages, each once. Only what is missing is inserted:
+     * an insert that meets a conflict costs more. */
+    {"make", true,
+        "INSERT INTO prserv_package (key, version, pkgarch) "
+        "SELECT n.key, n.v, n.a FROM (SELECT " PACKAGE_KEY " AS key, u.v, u.a "
+        "FROM unnest($1::text[], $2::text[]) AS u (v, a)) AS n "
+        "WHERE NOT EXISTS (SELECT FROM prserv_package p WHERE p.key = n.key) "
+        "ORDER BY n.key ON CONFLICT (key) DO NOTHING"},
+    /* The same. In one order, so that servers don't wait for each other in a circle. */
+    {"lock", true,
+        "SELECT count(*) FROM (SELECT FROM prserv_package WHERE key = ANY (ARRAY("
+        "SELECT " PACKAGE_KEY " FROM unnest($1::text[], $2::text[]) AS u (v, a))) "
+        "ORDER BY key FOR UPDATE) AS l"},
+    /* The elements of a question: version, pkgarch, checksum or NULL, place and rest of a
+     * value or NULL, and whether the package was not asked about before. */
+    {"facts", false,
+        "WITH w AS MATERIALIZED (SELECT u.n::int4 AS n, p.id, u.place, u.rest, u.first, "
+        "sha256(convert_to(u.c, 'UTF8')) AS digest "
+        "FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bool[]) "
+        "WITH ORDINALITY AS u (v, a, c, place, rest, first, n) "
+        "JOIN prserv_package p ON p.key = " PACKAGE_KEY ") "
+        "SELECT w.n, 'i', NULL, NULL, w.id FROM w WHERE w.first "
+        "UNION ALL SELECT w.n, 'g', g.checksum, g.value, NULL FROM w CROSS JOIN LATERAL ("
+        "SELECT r.checksum, r.value FROM prserv_row r WHERE r.package = w.id AND r.place > '' "
+        "ORDER BY r.place DESC, r.rest DESC LIMIT 1) AS g WHERE w.first "
+        "UNION ALL SELECT w.n, 'o', o.checksum, o.value, NULL FROM w CROSS JOIN LATERAL ("
+        "SELECT r.checksum, r.value FROM prserv_row r WHERE r.package = w.id AND r.place = '' "
+        "LIMIT 3) AS o WHERE w.first "
+        "UNION ALL SELECT w.n, 's', NULL, s.value, NULL FROM w CROSS JOIN LATERAL ("
+        "SELECT r.value FROM prserv_row r WHERE r.package = w.id AND r.digest = w.digest "
+        "AND r.place > '' ORDER BY r.place, r.rest LIMIT 1) AS s WHERE w.digest IS NOT NULL "
+        "UNION ALL SELECT w.n, 'l', NULL, l.value, NULL FROM w CROSS JOIN LATERAL ("
+        "SELECT r.value FROM prserv_row r WHERE r.package = w.id AND r.digest = w.digest "
+        "AND r.place > '' ORDER BY r.place DESC, r.rest DESC LIMIT 1) AS l "
+        "WHERE w.digest IS NOT NULL "
+        "UNION ALL SELECT w.n, 'h', h.checksum, h.value, NULL FROM w CROSS JOIN LATERAL ("
+        "SELECT r.checksum, r.value FROM prserv_row r WHERE r.package = w.id "
+        "AND r.place = w.place AND r.rest = w.rest LIMIT 1) AS h WHERE w.place > ''"},
+    /* Package numbers, checksums, values, places and rests. */
+    {"add", true,
+        "INSERT INTO prserv_row (package, digest, place, rest, checksum, value) "
+        "SELECT u.p, sha256(convert_to(u.c, 'UTF8')), u.place, u.rest, u.c, u.v "
+        "FROM unnest($1::int8[], $2::text[], $3::text[], $4::bytea[], $5::bytea[]) "
+        "AS u (p, c, v, place, rest) ON CONFLICT DO NOTHING"},
+};
+
+static int prepare(
+    struct postgres_link *link, const char *name, const char *sql, struct error *error)
+{
+    PGresult *result = NULL;
+    PGresult *end = NULL;
+    int code = 0;
+
+    if (PQsendPrepare(link->connection, name, sql, 0, NULL) != 1)
+        return postgres_lost(link, error);
+    code = postgres_next(link, &result, error);
+    if (code == 0 && result) {
+        code = postgres_check(link, result, error);
+        if (!link->is_broken && postgres_next(link, &end, error) != 0)
+            code = ERROR_LOCKED;
+    }
+    PQclear(end);
+    PQclear(result);
+    return code;
+}
+
+static int prepare_all(struct postgres_link *link, bool writes, struct error *error)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < sizeof statements / sizeof *statements && code == 0; i++) {
+        if (writes || !statements[i].writes)
+            code = prepare(link, statements[i].name, statements[i].sql, error);
+    }
+    return code;
+}
+
+/* ---- all of it ---- */
+
+static int wait_for_standbys(struct postgres_link *link, struct error *error)
+{
+    int code = postgres_run(
+        link, "BEGIN; SELECT version FROM prserv_schema FOR UPDATE; COMMIT", NULL, error);
+
+    if (code == 0 && link->is_doubtful)
+        code = error_set(
+            error, ERROR_LOCKED, "the database %s could not wait for its standby", link->name);
+    return code;
+}
+
+int postgres_prepare_session(struct postgres_link *link, const struct postgres_aim *aim,
+    bool *has_tables, struct error *error)
+{
+    struct session session;
+    int code = set_up(link, &session, error);
+
+    *has_tables = false;
+    if (code == 0)
+        code = check_session(link, aim, &session, error);
+    if (code == 0 && aim->writes)
+        code = set_sync(link, aim, &session, error);
+    if (code == 0 && aim->writes && !session.has_tables)
+        code = make_tables(link, error);
+    if (code != 0 || (!session.has_tables && !aim->writes))
+        return code;
+    *has_tables = true;
+    code = check_version(link, error);
+    if (code == 0 && aim->writes && aim->sync == STORE_SYNC_FULL)
+        code = wait_for_standbys(link, error);
+    return code == 0 ? prepare_all(link, aim->writes, error) : code;
+}

@@ -1,0 +1,284 @@
+"""What is special about a database of PostgreSQL: its tables, its texts, its errors."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness import ROOT, Refused, run_prservd
+from test_sharing import assert_no_value_twice
+
+M4 = ("m4-1.4.19-r0", "core2-64")
+
+TEXTS = [
+    "",
+    " ",
+    "'; DROP TABLE prserv_row; --",
+    '"\\',
+    "a\tb\r\nc\x01\x7f",
+    "\u00e4\u20ac\U0001f600\ufffd\uffff",
+    '{1,NULL,"x"}',
+    "NULL",
+    "\\N",
+    "x" * 100_000,
+]
+
+
+def rows_of(server):
+    with server.client() as client:
+        rows = client.export(history=True)["datainfo"]
+    return [(r["version"], r["pkgarch"], r["checksum"], r["value"]) for r in rows]
+
+
+def name_of(uri):
+    return uri.rpartition("/")[2]
+
+
+# ---- tables ----
+
+
+def test_tables_are_made_by_whoever_comes_first(serve, database):
+    with ThreadPoolExecutor(8) as pool:
+        servers = list(
+            pool.map(
+                lambda n: serve("--file", database, folder=f"server-{n}"), range(8)
+            )
+        )
+    values = [server.get_pr(*M4, f"checksum-{n}") for n, server in enumerate(servers)]
+    assert values == [str(n) for n in range(8)]
+    assert sum("Made the tables" in server.log for server in servers) == 1
+
+
+def test_tables_made_by_hand(serve, shared_cluster, databases):
+    uri = databases()
+    name = name_of(uri)
+    role = f"limited_{name}"
+    limited = uri.replace("prservd@", f"{role}@")
+    shared_cluster.psql(f"CREATE ROLE {role} LOGIN", name)
+    shared_cluster.psql("REVOKE CREATE ON SCHEMA public FROM public", name)
+    refused = run_prservd("--file", limited, "--port", "0", cwd="/")
+    assert refused.returncode == 1
+    assert "permission denied" in refused.stderr and "postgres.sql" in refused.stderr
+    schema = (ROOT / "src" / "store" / "postgres.sql").read_text()
+    shared_cluster.psql(schema, name)
+    shared_cluster.psql(
+        f"GRANT SELECT, INSERT, UPDATE ON prserv_package TO {role};"
+        f"GRANT SELECT, INSERT ON prserv_row TO {role};"
+        f"GRANT SELECT, UPDATE ON prserv_schema TO {role}",
+        name,
+    )
+    server = serve("--file", limited)
+    assert [server.get_pr(*M4, c) for c in "aba"] == ["0", "1", "2"]
+    reader = f"reader_{name}"
+    shared_cluster.psql(
+        f"CREATE ROLE {reader} LOGIN;"
+        f"GRANT SELECT ON prserv_package, prserv_row, prserv_schema TO {reader}",
+        name,
+    )
+    reading = serve(
+        *("--read-only", "--file", uri.replace("prservd@", f"{reader}@")),
+        folder="reader",
+    )
+    assert reading.get_pr(*M4, "b", history=True) == "1"
+
+
+def test_tables_of_a_later_version_are_refused(serve, shared_cluster, database):
+    serve("--file", database).stop()
+    shared_cluster.psql("UPDATE prserv_schema SET version = 2", name_of(database))
+    refused = run_prservd("--file", database, "--port", "0", cwd="/")
+    assert refused.returncode == 1
+    assert "version 2" in refused.stderr and "newer" in refused.stderr
+
+
+def test_an_encoding_that_is_not_utf8_is_refused(shared_cluster):
+    uri = shared_cluster.create(
+        f"latin_{time.monotonic_ns()}",
+        "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
+    )
+    refused = run_prservd("--file", uri, "--port", "0", cwd="/")
+    assert refused.returncode == 1
+    assert "UTF8" in refused.stderr
+
+
+def test_a_start_that_can_not_connect_says_so(shared_cluster):
+    secret = shared_cluster.uri("nothing_here").replace("prservd@", "prservd:secret@")
+    for file in (secret, f"host=127.0.0.1 port={shared_cluster.port} dbname=none"):
+        refused = run_prservd("--file", file, "--port", "0", cwd="/")
+        assert refused.returncode == 1
+        assert "does not exist" in refused.stderr
+        assert "secret" not in refused.stderr
+
+
+def test_a_replica_is_for_postgresql_only():
+    refused = run_prservd("--file", "rows.sqlite3", "--file-read", "x", cwd="/")
+    assert refused.returncode == 2
+    assert "PostgreSQL" in refused.stderr
+
+
+def test_a_reader_may_be_there_before_the_tables(serve, database):
+    reader = serve("--read-only", "--file", database, folder="reader")
+    assert reader.get_pr(*M4, "a") == "0"
+    with reader.client() as client:
+        assert client.max_pr(*M4) is None
+        assert client.export()["datainfo"] == []
+    writer = serve("--file", database, folder="writer")
+    assert [writer.get_pr(*M4, c) for c in "ab"] == ["0", "1"]
+    assert reader.get_pr(*M4, "a", history=True) == "0"
+    assert reader.get_pr(*M4, "new") == "2"
+    with reader.client() as client:
+        assert client.max_pr(*M4) == "1"
+        assert client.import_one(*M4, "c", "9") is None
+    assert len(rows_of(writer)) == 2
+
+
+# ---- texts ----
+
+
+@pytest.mark.parametrize("number", range(len(TEXTS)))
+def test_every_text_is_kept(serve, database, number):
+    text = TEXTS[number]
+    server = serve("--file", database)
+    with server.client() as client:
+        assert client.get_pr(text, "a", "b") == "0"
+        assert client.get_pr("a", text, "b") == "0"
+        assert client.get_pr("v", "a", text) == "0"
+        assert client.get_pr("v", "a", "another") == "1"
+        assert client.get_pr("v", "a", text) == "2"
+        assert client.test_pr("v", "a", text, history=True) == "0"
+        assert client.test_pr("v", "a", text) == "2"
+        assert client.max_pr(text, "a") == "0"
+        some = client.export(version="v", pkgarch="a", checksum=text, history=True)
+    expected = {
+        (text, "a", "b", "0"),
+        ("a", text, "b", "0"),
+        ("v", "a", text, "0"),
+        ("v", "a", "another", "1"),
+        ("v", "a", text, "2"),
+    }
+    assert set(rows_of(server)) == expected
+    assert {row["checksum"] for row in some["datainfo"]} == (
+        {text} if text else {"", "another"}
+    )
+
+
+def test_a_nul_is_refused_and_disturbs_nobody(serve, database):
+    server = serve("--file", database)
+    fields = [("a\0b", "a", "c"), ("v", "\0", "c"), ("v", "a", "c\0")]
+    with server.client() as client, server.client() as other:
+        for field in fields:
+            for name in ("get-pr", "test-pr"):
+                request = dict(zip(("version", "pkgarch", "checksum"), field))
+                client.post({name: request})
+                assert other.get_pr(*M4, f"{name}{field}")
+                answer = client.receive()
+                assert "NUL" in answer["invoke-error"]["message"]
+        with pytest.raises(Refused, match="NUL"):
+            client.import_one("v", "a", "c\0", "7")
+        with pytest.raises(Refused, match="NUL"):
+            client.export(version="\0")
+        assert client.get_pr("v", "a", "c") == "0"
+
+
+def test_odd_rows_count_as_if_they_were_not_there(serve, shared_cluster, database):
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    shared_cluster.psql(
+        "INSERT INTO prserv_row SELECT id, sha256('x'), '', '\\x01787878', 'x', 'xxx' "
+        "FROM prserv_package; "
+        "INSERT INTO prserv_row SELECT id, sha256('y'), '', '\\x00', 'y', NULL "
+        "FROM prserv_package",
+        name_of(database),
+    )
+    assert [server.get_pr(*M4, c) for c in "bxy"] == ["1", "2", "3"]
+    assert ("m4-1.4.19-r0", "core2-64", "x", "xxx") in rows_of(server)
+    assert ("m4-1.4.19-r0", "core2-64", "y", None) in rows_of(server)
+    with server.client() as client:
+        assert [row["value"] for row in client.export()["datainfo"]] == ["3"]
+    assert server.log.count("xxx") == 1
+
+
+# ---- the order of revisions ----
+
+
+def test_revisions_of_every_length_are_in_order(serve, database):
+    """Also such as differ only behind what an index holds of them."""
+    server = serve("--file", database)
+    long = "1" + "0" * 600
+    values = ["9", "10", "2.3", "2.20", "2", "1" * 240, "1" * 239, long, long + ".4"]
+    values += ["2." * 300 + "7", "2." * 300 + "70", "1" + "0" * 599 + "1", long + ".30"]
+    with server.client() as client:
+        for number, value in enumerate(values):
+            client.import_one(*M4, f"checksum-{number}", value)
+            seen = [[int(n) for n in v.split(".")] for v in values[: number + 1]]
+            assert client.max_pr(*M4) == ".".join(map(str, max(seen)))
+        for value in ("3", "7.1", long + ".5", long + ".40"):
+            client.import_one("v", "a", "one", value)
+        assert client.test_pr("v", "a", "one") == long + ".40"
+        assert client.test_pr("v", "a", "one", history=True) == "3"
+        client.import_one("v", "a", "one", long + ".40")
+    assert len(rows_of(server)) == len(values) + 4
+
+
+# ---- many servers ----
+
+
+def test_four_servers_give_no_number_twice(serve, database):
+    servers = [serve("--file", database, folder=f"server-{n}") for n in range(4)]
+    packages = [(f"recipe-{n}-r0", "all") for n in range(5)]
+    answers = []
+
+    def build(number):
+        with servers[number % 4].client() as client:
+            for turn in range(30):
+                package = packages[(number + turn) % 5]
+                checksum = f"{number}-{turn}"
+                answers.append((*package, checksum, client.get_pr(*package, checksum)))
+
+    threads = [threading.Thread(target=build, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 8 * 30
+    assert_no_value_twice(answers)
+    assert set(answers) == set(rows_of(servers[0]))
+    for package in packages:
+        numbers = sorted(int(row[3]) for row in answers if row[:2] == package)
+        assert numbers == list(range(len(numbers)))
+
+
+def test_what_one_has_answered_all_others_see(serve, database):
+    writers = [serve("--file", database, folder=f"server-{n}") for n in range(2)]
+    reader = serve("--read-only", "--file", database, folder="reader")
+    for turn in range(40):
+        value = writers[turn % 2].get_pr(*M4, f"checksum-{turn}")
+        assert value == str(turn)
+        for server in (*writers, reader):
+            with server.client() as client:
+                assert client.max_pr(*M4) == value
+                assert client.test_pr(*M4, f"checksum-{turn}") == value
+
+
+def test_statistics_name_the_kind_of_database(serve, database):
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    assert server.ask({"get-stats": {}})["database"] == {
+        "kind": "postgresql",
+        "rows": 1,
+    }
+
+
+def test_an_export_of_many_rows(serve, shared_cluster, database):
+    server = serve("--file", database)
+    with server.client() as client:
+        for number in range(50):
+            client.get_pr(f"recipe-{number}", "all", "x" * 3000)
+        shared_cluster.psql(
+            "INSERT INTO prserv_row SELECT id, sha256(int4send(n)), '\\x0131', int4send(n), "
+            "n::text, '1' FROM prserv_package, generate_series(1, 2000) n",
+            name_of(database),
+        )
+        assert len(client.export(history=True)["datainfo"]) == 50 + 50 * 2000
+        assert len(client.export()["datainfo"]) == 50 * 2000
+        assert len(client.export(version="recipe-7")["datainfo"]) == 2000

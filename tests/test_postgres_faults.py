@@ -1,0 +1,439 @@
+"""PostgreSQL killed, stopped, cut off, failed over: nothing is lost or given twice, clients hear of
+it in time, and servers come back by themselves."""
+
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+import postgres
+from harness import PATIENCE, Client, Refused, poll, run_prservd
+from proxy import Proxy
+from test_postgres import M4, name_of, rows_of
+from test_sharing import assert_no_value_twice
+
+PACKAGES = [(f"recipe-{n}-r0", "all") for n in range(6)]
+IN_TIME = 10 + 5  # seconds until an error comes; the rest is for a busy machine
+
+
+class Load:
+    """Clients that ask for new content, and now and then for known, until told to stop."""
+
+    def __init__(self, servers, clients=8):
+        self.ports = [server.port for server in servers]
+        self.stopping = False
+        self.answers = []  # (version, pkgarch, checksum, value)
+        self.refused = []
+        self.wrong = []
+        self.threads = [
+            threading.Thread(target=self.run, args=(n,)) for n in range(clients)
+        ]
+
+    def run(self, number):
+        chance = random.Random(number)
+        mine = {}  # the last content of a package
+        first = {}  # what content got with history
+        turn = 0
+        while not self.stopping:
+            turn += 1
+            package = chance.choice(PACKAGES)
+            history = package in mine and chance.random() < 0.3
+            checksum = mine[package] if history else f"{number}-{turn}"
+            try:
+                with Client(("127.0.0.1", chance.choice(self.ports))) as client:
+                    value = client.get_pr(*package, checksum, history)
+            except Refused as error:
+                self.refused.append(str(error))
+            except (OSError, EOFError):
+                continue  # a server that was killed
+            else:
+                mine[package] = checksum
+                self.answers.append((*package, checksum, value))
+                if history and first.setdefault((package, checksum), value) != value:
+                    self.wrong.append((package, checksum, value))
+
+    def count(self):
+        return len(self.answers)
+
+    def more(self, n=20):
+        """Waits until so many more were answered."""
+        target = self.count() + n
+        poll(lambda: self.count() >= target, "answers under load", PATIENCE * 2)
+
+    def check(self, server):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+        assert not self.wrong
+        assert_no_value_twice(self.answers)
+        rows = rows_of(server)
+        assert_no_value_twice(rows)
+        assert set(self.answers) <= set(rows)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+
+@contextmanager
+def asking(server, *arguments, **more):
+    """A get-pr under way; gives a list that its answer, or the error, comes into."""
+    answers = []
+
+    def ask():
+        try:
+            answers.append(server.get_pr(*arguments, **more))
+        except Refused as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    yield answers
+    thread.join()
+
+
+@pytest.mark.slow
+def test_ten_kills_of_servers_and_of_the_database(serve, cluster):
+    uri = cluster.create("rows")
+    servers = [serve("--file", uri, folder=f"server-{n}", port=0) for n in range(4)]
+    chance = random.Random(1)
+    with Load(servers, clients=16) as load:
+        for kill in range(10):
+            load.more()
+            if kill % 2 == 0:
+                cluster.kill()
+                cluster.start()
+            else:
+                server = chance.choice(servers)
+                port = server.port
+                server.kill()
+                server.command[server.command.index("--port") + 1] = str(port)
+                server.start()
+        load.more(100)
+        load.check(servers[0])
+
+
+def test_backends_that_are_terminated_are_not_noticed(serve, shared_cluster, database):
+    servers = [serve("--file", database, folder=f"server-{n}") for n in range(2)]
+    with Load(servers) as load:
+        for _ in range(8):
+            load.more()
+            shared_cluster.psql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                f"WHERE datname = '{name_of(database)}' AND pid <> pg_backend_pid()"
+            )
+        load.more()
+        load.check(servers[0])
+    assert not load.refused
+
+
+def test_a_restart_is_waited_for(serve, cluster):
+    uri = cluster.create("rows")
+    server = serve("--file", uri)
+    assert server.get_pr(*M4, "a") == "0"
+    cluster.stop()
+    with asking(server, *M4, "b") as answers:
+        with server.client() as client:
+            client.post({"test-pr": {**dict(version="v", pkgarch="a", checksum="c")}})
+            cluster.start()
+            assert client.receive() == {"value": None}
+    assert answers == ["1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["down", "paused", "silent"])
+def test_clients_hear_in_time_that_the_database_is_away(serve, cluster, way):
+    cluster.create("rows")
+    proxy = Proxy(cluster.port)
+    uri = f"postgresql://prservd@127.0.0.1:{proxy.port}/rows"
+    server = serve("--file", uri)
+    assert server.get_pr(*M4, "a") == "0"
+    if way == "down":
+        cluster.stop()
+    elif way == "paused":
+        cluster.pause()
+    proxy.is_silent = way == "silent"
+    requests = [
+        {"get-pr": dict(version="v", pkgarch="a", checksum="new")},
+        {"get-pr": dict(version=M4[0], pkgarch=M4[1], checksum="a")},
+        {"test-pr": dict(version="v", pkgarch="a", checksum="new")},
+        {"max-package-pr": dict(version="v", pkgarch="a")},
+        {"export": {}},
+    ]
+    clients = [server.client() for _ in requests]
+    begun = time.monotonic()
+    for client, request in zip(clients, requests):
+        client.post(request)
+    for client in clients:
+        assert "database" in client.receive()["invoke-error"]["message"]
+    assert time.monotonic() - begun < IN_TIME
+    proxy.is_silent = False
+    if way == "down":
+        cluster.start()
+    elif way == "paused":
+        cluster.resume()
+
+    def is_back():
+        try:
+            return server.get_pr(*M4, "b")
+        except Refused:
+            return None
+
+    assert poll(is_back, "the server to come back") == "1"
+    proxy.close()
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_connection_cut_at_commit(serve, shared_cluster, database, is_stored):
+    """The outcome is found out: the answer is right, and one row is there."""
+    cuts = []
+
+    def before(data):
+        if b"COMMIT\0" in data and b"INSERT" not in data and len(cuts) < 3:
+            cuts.append(data)
+            return None
+        return data
+
+    def after(data):
+        if b"COMMIT\0" in data and len(cuts) < 3:
+            cuts.append(data)
+            return None
+        return data
+
+    proxy = Proxy(shared_cluster.port)
+    uri = f"postgresql://prservd@127.0.0.1:{proxy.port}/{name_of(database)}"
+    server = serve("--file", uri)
+    other = serve("--file", database, folder="other")
+    assert server.get_pr(*M4, "a") == "0"
+    if is_stored:
+        proxy.on_answer = after
+    else:
+        proxy.on_request = before
+    with asking(server, *M4, "b") as answers:
+        pass
+    assert answers == ["1"]
+    assert len(cuts) == 3
+    assert other.get_pr(*M4, "c") == "2"
+    assert server.get_pr(*M4, "d") == "3"
+    assert sorted(row[2:] for row in rows_of(other)) == [
+        ("a", "0"),
+        ("b", "1"),
+        ("c", "2"),
+        ("d", "3"),
+    ]
+    proxy.close()
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "57014"])
+def test_transactions_that_give_way_are_tried_again(
+    serve, shared_cluster, database, state
+):
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    shared_cluster.psql(
+        "CREATE SEQUENCE turns; GRANT ALL ON turns TO public; "
+        "CREATE FUNCTION give_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF nextval('turns') <= 5 THEN RAISE EXCEPTION 'give way' "
+        f"USING ERRCODE = '{state}'; END IF; RETURN NULL; END $$; "
+        "CREATE TRIGGER give_way AFTER INSERT ON prserv_row "
+        "FOR EACH STATEMENT EXECUTE FUNCTION give_way()",
+        name_of(database),
+    )
+    assert server.get_pr(*M4, "b") == "1"
+    assert shared_cluster.psql("SELECT last_value FROM turns", name_of(database)) == "6"
+
+
+def test_a_package_that_somebody_holds_is_waited_for(serve, shared_cluster, database):
+    """Other packages are not: each request has its own time."""
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    holder = subprocess.Popen(
+        [f"{postgres.PROGRAMS}/psql", "-X", "-q", database],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    holder.stdin.write("BEGIN; SELECT id FROM prserv_package FOR UPDATE; \\echo held\n")
+    holder.stdin.flush()
+    while "held" not in holder.stdout.readline():
+        assert holder.poll() is None
+    with asking(server, *M4, "b") as answers:
+        assert server.get_pr(*M4, "a") == "0"  # known content needs no lock
+        assert not answers
+        holder.communicate("COMMIT;\n")
+    assert answers == ["1"]
+
+
+# ---- standbys ----
+
+
+@contextmanager
+def pair_of(cluster, **parameters):
+    """A primary that waits until its standby has applied each commit, and the standby."""
+    cluster.psql("ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
+    cluster.psql("SELECT pg_reload_conf()")
+    with postgres.Cluster(
+        copy_of=cluster, settings={"hot_standby_feedback": "on"}.items()
+    ) as standby:
+        cluster.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        cluster.psql("SELECT pg_reload_conf()")
+        postgres.wait_for(
+            "the standby",
+            lambda: cluster.psql("SELECT sync_state FROM pg_stat_replication")
+            == "sync",
+        )
+        yield standby
+
+
+def test_a_replica_near_the_users(serve, cluster):
+    """What the writer has answered, readers on the standby see at once."""
+    uri = cluster.create("rows")
+    writer = serve("--file", uri)
+    assert writer.get_pr(*M4, "first") == "0"
+    with pair_of(cluster) as standby:
+        replica = standby.uri("rows")
+        reader = serve("--read-only", "--file", replica, folder="reader")
+        both = serve("--file", uri, "--file-read", replica, folder="both")
+        for turn in range(1, 20):
+            value = (writer, both)[turn % 2].get_pr(*M4, f"checksum-{turn}")
+            assert value == str(turn)
+            for server in (reader, both):
+                with server.client() as client:
+                    assert client.test_pr(*M4, f"checksum-{turn}") == value
+            with reader.client() as client:
+                assert client.max_pr(*M4) == value
+        assert len(rows_of(reader)) == len(rows_of(both)) == 20
+        # a server that has to store can't be served by a standby
+        with asking(reader, *M4, "proposal") as answers:
+            pass
+        assert answers == ["20"]
+        for server in (reader, both, writer):
+            server.stop()
+
+
+@pytest.mark.slow
+def test_failing_over_to_the_standby(serve, cluster):
+    cluster.create("rows")
+    with pair_of(cluster) as standby:
+        uri = (
+            f"postgresql://prservd@127.0.0.1:{cluster.port},127.0.0.1:{standby.port}/rows"
+            "?target_session_attrs=read-write"
+        )
+        servers = [serve("--file", uri, folder=f"server-{n}") for n in range(2)]
+        with Load(servers) as load:
+            load.more(50)
+            cluster.kill()
+            standby.psql("ALTER SYSTEM SET synchronous_standby_names = ''")
+            standby.psql("SELECT pg_reload_conf()")
+            standby.promote()
+            load.more(50)
+            load.check(servers[0])
+        for server in servers:
+            server.stop()
+
+
+@pytest.mark.slow
+def test_a_commit_that_no_standby_has_is_not_answered(serve, cluster):
+    """Neither if its waiting is ended by force: it may be lost with the primary."""
+    uri = cluster.create("rows")
+    server = serve("--file", uri)
+    with pair_of(cluster) as standby:
+        assert server.get_pr(*M4, "a") == "0"
+        standby.pause()
+        with asking(server, *M4, "b") as answers:
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            )
+            postgres.wait_for(
+                "the commit to wait", lambda: cluster.psql(waiting) != "0"
+            )
+            cluster.psql(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                "WHERE wait_event = 'SyncRep'"
+            )
+            postgres.wait_for(
+                "the server to wait for the standby again",
+                lambda: cluster.psql(waiting) != "0",
+            )
+            assert not answers
+            standby.resume()
+        assert answers == ["1"]
+        server.stop()
+
+
+# ---- TLS ----
+
+
+def make_certificates(folder):
+    """A CA, and a certificate of it for localhost."""
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    new = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+    openssl(
+        *("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt"),
+        *("-subj", "/CN=CA"),
+    )
+    openssl(
+        *("req", *new[:3], "-keyout", "server.key", "-out", "server.csr"),
+        *("-subj", "/CN=localhost"),
+    )
+    openssl(
+        *("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key"),
+        *("-CAcreateserial", "-days", "2", "-out", "server.crt"),
+    )
+
+
+def test_tls_with_a_certificate_that_is_verified(serve, tmp_path, cluster):
+    make_certificates(tmp_path)
+    for name in ("server.key", "server.crt"):
+        shutil.copy(tmp_path / name, cluster.data / name)
+        (cluster.data / name).chmod(0o600)
+        if postgres.USER:
+            shutil.chown(cluster.data / name, postgres.USER, postgres.USER)
+    (cluster.data / "pg_hba.conf").write_text("hostssl all all all trust\n")
+    cluster.stop(signal.SIGINT)
+    cluster.settings += [("ssl", "on")]
+    uri = (
+        f"postgresql://prservd@localhost:{cluster.port}/postgres?sslmode=verify-full"
+        f"&hostaddr=127.0.0.1&sslrootcert={tmp_path}/ca.crt"
+    )
+    cluster.start()  # psql reaches it without a certificate of its own
+    server = serve("--file", uri)
+    assert server.get_pr(*M4, "a") == "0"
+    server.stop()
+    wrong = uri.replace("localhost", "elsewhere")
+    refused = run_prservd("--file", wrong, "--port", "0", cwd="/", timeout=60)
+    assert refused.returncode == 1
+    assert "does not match host name" in refused.stderr
+
+
+def test_the_database_is_full(serve, shared_cluster, database):
+    """As PostgreSQL says it (53100): an error at once, and all goes on when there is room."""
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    name = name_of(database)
+    shared_cluster.psql(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$; "
+        "CREATE TRIGGER full_disk BEFORE INSERT ON prserv_row "
+        "FOR EACH STATEMENT EXECUTE FUNCTION full_disk()",
+        name,
+    )
+    with pytest.raises(Refused, match="disk is full"):
+        server.get_pr(*M4, "b")
+    assert server.get_pr(*M4, "a") == "0"
+    shared_cluster.psql("DROP TRIGGER full_disk ON prserv_row", name)
+    assert server.get_pr(*M4, "c") == "1"
