@@ -30,6 +30,7 @@
 #define ROLLBACK_MS 1000
 #define FIRST_PAUSE_MS 50
 #define LONGEST_PAUSE_MS 2000
+#define MOST_RESULTS (1 + POSTGRES_LOCK_RESULTS + POSTGRES_FACTS_RESULTS) /* BEGIN and these */
 
 static struct postgres_store *of(struct store *base)
 {
@@ -196,8 +197,8 @@ static void clear_results(PGresult **results, size_t n)
 /* Asks for what is wanted; a writer locks it first. */
 static int ask(struct postgres_store *store, bool locks, struct error *error)
 {
-    PGresult *results[1 + POSTGRES_LOCK_RESULTS + POSTGRES_FACTS_RESULTS] = {NULL};
-    const size_t n = locks ? sizeof results / sizeof *results : POSTGRES_FACTS_RESULTS;
+    PGresult *results[MOST_RESULTS] = {NULL};
+    const size_t n = locks ? MOST_RESULTS : POSTGRES_FACTS_RESULTS;
     int code = postgres_facts_want(store->facts, store->wants, error);
 
     if (code != 0)

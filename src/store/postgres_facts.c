@@ -133,7 +133,8 @@ static struct package *add_package(struct postgres_facts *facts)
 static struct checksum *find_checksum(
     struct postgres_facts *facts, const struct package *package, struct text text)
 {
-    const struct text owner = {.bytes = (const char *)&package, .length = sizeof package};
+    const uintptr_t number = (uintptr_t)package;
+    const struct text owner = {.bytes = (const char *)&number, .length = sizeof number};
     struct checksum *checksum = NULL;
 
     buffer_set_pair(&facts->key, owner, text);

@@ -23,12 +23,14 @@ static const char schema[] =
 /* ---- settings ---- */
 
 /* Indexes are always right here, also before statistics are there to say so. A lock is not
- * waited for long: others, which need it not, are behind. A transaction that its server has left
- * must not keep others out. */
+ * waited for long: others, which need it not, are behind. A transaction that its server has left,
+ * or that a dead network has cut off, must not keep others out. */
 static const char settings[] =
     "SET client_min_messages = warning; SET default_transaction_isolation = 'read committed'; "
     "SET lock_timeout = " LOCK_TIMEOUT "; SET idle_in_transaction_session_timeout = '5s'; "
-    "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; "
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 2; "
+    "SET tcp_user_timeout = '8s'; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = "
+    "off; "
     "SET max_parallel_workers_per_gather = 0; "
     "SELECT pg_is_in_recovery()::int, current_setting('server_encoding'), "
     "current_setting('synchronous_commit'), current_setting('fsync'), "
@@ -116,18 +118,18 @@ static int set_sync(struct postgres_link *link, const struct postgres_aim *aim,
 static int check_version(struct postgres_link *link, struct error *error)
 {
     PGresult *result;
-    int version = 0;
+    long version = 0;
     int code = postgres_run(link, "SELECT version FROM prserv_schema", &result, error);
 
     if (code != 0)
         return code;
     if (PQntuples(result) == 1)
-        version = atoi(PQgetvalue(result, 0, 0));
+        version = strtol(PQgetvalue(result, 0, 0), NULL, 10);
     PQclear(result);
     if (version == OUR_VERSION)
         return 0;
     return error_set(error, ERROR_STORE,
-        "the tables in %s are of version %d, this prservd knows version %d: run the prservd that "
+        "the tables in %s are of version %ld, this prservd knows version %d: run the prservd that "
         "made them, or a newer one",
         link->name, version, OUR_VERSION);
 }

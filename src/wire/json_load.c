@@ -65,7 +65,9 @@ static char byte_at(const struct list *list, size_t at)
     if (at < sizeof between)
         return between[at];
     at -= sizeof between;
-    return at < list->json.length ? list->json.bytes[at] : ']';
+    if (at < list->json.length)
+        return list->json.bytes[at];
+    return ']';
 }
 
 /* jansson's way of asking for more. */
