@@ -2,7 +2,7 @@
 
 _prserv() {
     local words=() i word join="" cur prev command="" options="--server --json --help"
-    local commands="ping get test max export import diff status bench"
+    local commands="ping get test max export import diff migrate status bench"
 
     # Readline cuts words at = and : too: put --format=json and host:8585 together again.
     for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
@@ -49,6 +49,7 @@ _prserv() {
     get | test) options="$options --history" ;;
     export) options="$options --format --all --version --pkgarch --checksum --lockdown" ;;
     import) options="$options --dry-run --keep-going" ;;
+    migrate) options="$options --keep-going" ;;
     diff) options="$options --all" ;;
     bench)
         options="$options --work --packages --checksums --seed --prepared --history --connections
@@ -59,7 +60,8 @@ _prserv() {
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ -z $command ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
-    elif [[ $command == export || $command == import || $command == diff ]]; then
+    elif [[ $command == export || $command == import || $command == diff ||
+        $command == migrate ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     fi

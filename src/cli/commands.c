@@ -8,6 +8,7 @@ const struct cli_command *const cli_commands[] = {
     &command_export,
     &command_import,
     &command_diff,
+    &command_migrate,
     &command_status,
     &command_bench,
     NULL,

@@ -8,10 +8,11 @@ extern const struct cli_command command_ping; /* ask.c */
 extern const struct cli_command command_get;
 extern const struct cli_command command_test;
 extern const struct cli_command command_max;
-extern const struct cli_command command_export; /* export.c */
-extern const struct cli_command command_import; /* import.c */
-extern const struct cli_command command_diff;   /* diff.c */
-extern const struct cli_command command_status; /* status.c */
-extern const struct cli_command command_bench;  /* bench.c */
+extern const struct cli_command command_export;  /* export.c */
+extern const struct cli_command command_import;  /* import.c */
+extern const struct cli_command command_diff;    /* diff.c */
+extern const struct cli_command command_migrate; /* migrate.c */
+extern const struct cli_command command_status;  /* status.c */
+extern const struct cli_command command_bench;   /* bench.c */
 
 #endif

@@ -406,6 +406,8 @@ int postgres_open(struct store **result, const struct store_options *options, en
         .load = load,
         .look_up = look_up,
         .add = add,
+        .add_many = postgres_add_many,
+        .find_many = postgres_find_many,
         .describe = postgres_describe,
         .count = postgres_count,
         .scan_begin = postgres_scan_begin,

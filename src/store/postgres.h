@@ -205,6 +205,12 @@ struct postgres_store {
 ERROR_MUST_CHECK int postgres_open(struct store **store, const struct store_options *options,
     enum store_role role, struct error *error);
 
+/* ---- postgres_bulk.c ---- */
+
+int postgres_add_many(struct store *base, const struct row *rows, size_t n, struct error *error);
+int postgres_find_many(struct store *base, const struct row *rows, size_t n, store_row_fn fn,
+    void *context, struct error *error);
+
 /* ---- postgres_scan.c ---- */
 
 int postgres_describe(struct store *base, store_column_fn fn, void *context, struct error *error);

@@ -106,6 +106,10 @@ struct store_ops {
     int (*look_up)(struct store *store, struct text version, struct text pkgarch,
         struct text checksum, store_row_fn fn, void *context, struct error *error);
     int (*add)(struct store *store, const struct row *row, struct error *error);
+    int (*add_many)(
+        struct store *store, const struct row *rows, size_t n, struct error *error); /* or NULL */
+    int (*find_many)(struct store *store, const struct row *rows, size_t n, store_row_fn fn,
+        void *context, struct error *error); /* or NULL */
     int (*describe)(struct store *store, store_column_fn fn, void *context, struct error *error);
     int (*count)(struct store *store, uint64_t *rows, struct error *error);
     int (*scan_begin)(struct store *store, const struct store_filter *filter, struct error *error);
@@ -215,6 +219,16 @@ ERROR_MUST_CHECK static inline int store_add(
 {
     return store->ops->add(store, row, error);
 }
+
+/* A writer's: adds those rows that are not there yet, all or none, in a transaction of its own;
+ * they are durable when this returns 0. ERROR_LOCKED: the same can be tried again. */
+ERROR_MUST_CHECK int store_add_many(
+    struct store *store, const struct row *rows, size_t n, struct error *error);
+
+/* A writer's, outside of transactions: calls back for each of these rows that is there, as it is
+ * there, in any order. */
+ERROR_MUST_CHECK int store_find_many(struct store *store, const struct row *rows, size_t n,
+    store_row_fn fn, void *context, struct error *error);
 
 /* Inside a transaction: the columns of the table, in their order. */
 ERROR_MUST_CHECK static inline int store_describe(

@@ -1,0 +1,219 @@
+"""prserv migrate: rows from one database to another, checked by what the databases hold."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing
+
+import pytest
+
+import postgres
+from harness import BUILD, PATIENCE, clean_environment
+from test_legacy import HIST, NOHIST, YOUNG, make_database, read, write
+from test_postgres import TEXTS
+
+ROWS = "SELECT version, pkgarch, checksum, value FROM PRMAIN"
+
+
+def migrate(source, target, *options, status=0):
+    done = subprocess.run(
+        [BUILD / "prserv", "--json", "migrate", source, target, *options],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 2,
+    )
+    assert done.returncode == status, done.stderr
+    done.answer = json.loads(done.stdout) if done.stdout else None
+    return done
+
+
+def make_rows(n):
+    return [
+        (f"p{i // 10}-1.0-r0", "core2-64", f"checksum-{i}", str(i % 10))
+        for i in range(n)
+    ]
+
+
+def in_postgres(cluster, uri):
+    """As JSON, so that every text comes through."""
+    sql = "SELECT json_build_array(version, pkgarch, checksum, value) FROM prmain"
+    lines = cluster.psql(sql, uri.rpartition("/")[2]).split("\n")
+    return [tuple(json.loads(line)) for line in lines if line]
+
+
+def sorted_rows(rows):
+    return sorted(rows, key=lambda row: [str(field) for field in row])
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source.sqlite3"
+    make_database(path, main=make_rows(2000))
+    return path
+
+
+# ---- SQLite alone ----
+
+
+def test_every_row_comes_and_the_source_stays(source, tmp_path):
+    before = source.read_bytes()
+    answer = migrate(source, tmp_path / "new" / "target.sqlite3").answer
+    assert answer["same"] and answer["from"] == answer["to"]
+    assert answer["from"]["rows"] == 2000 and answer["others"] == 0
+    assert sorted(read(tmp_path / "new" / "target.sqlite3", ROWS)) == sorted(
+        make_rows(2000)
+    )
+    assert source.read_bytes() == before
+
+
+def test_older_tables_come_whole(tmp_path):
+    make_database(tmp_path / "old", NOHIST, HIST, YOUNG)
+    answer = migrate(tmp_path / "old", tmp_path / "new").answer
+    expected = {(*row[:3], str(row[3])) for row in NOHIST + HIST + YOUNG}
+    assert set(read(tmp_path / "new", ROWS)) == expected
+    assert answer["to"]["rows"] == len(expected)
+
+
+def test_the_digest_sees_one_letter_and_no_order(source, tmp_path):
+    make_database(tmp_path / "reversed", main=make_rows(2000)[::-1])
+    digest = migrate(source, tmp_path / "a").answer["from"]["digest"]
+    assert migrate(tmp_path / "reversed", tmp_path / "b").answer["from"]["digest"] == (
+        digest
+    )
+    write(tmp_path / "reversed", "UPDATE PRMAIN SET checksum = 'X' WHERE rowid = 1")
+    assert migrate(tmp_path / "reversed", tmp_path / "c").answer["from"]["digest"] != (
+        digest
+    )
+
+
+def test_other_rows_of_the_target_are_counted_apart(source, tmp_path):
+    make_database(tmp_path / "target", main=[("other", "all", "x", "7")])
+    answer = migrate(source, tmp_path / "target").answer
+    assert answer["same"] and answer["others"] == 1
+    assert migrate(source, tmp_path / "target").answer == answer
+    assert len(read(tmp_path / "target", ROWS)) == 2001
+
+
+def test_rows_that_are_lost_on_the_way_are_an_error(source, tmp_path):
+    """A trigger of the target's that throws some away."""
+    make_database(tmp_path / "target", main=[])
+    write(
+        tmp_path / "target",
+        "CREATE TRIGGER lose BEFORE INSERT ON PRMAIN WHEN NEW.checksum = 'checksum-77' "
+        "BEGIN SELECT RAISE(IGNORE); END",
+    )
+    done = migrate(source, tmp_path / "target", status=1)
+    assert not done.answer["same"] and done.answer["to"]["rows"] == 1999
+    assert "begin with an empty database" in done.stderr
+
+
+def test_a_row_without_value_is_named(source, tmp_path):
+    write(source, "INSERT INTO PRMAIN VALUES ('odd-1', 'all', 'cc', NULL)")
+    done = migrate(source, tmp_path / "target", status=1)
+    assert "version 'odd-1', pkgarch 'all', checksum 'cc'" in done.stderr
+    done = migrate(source, tmp_path / "target", "--keep-going", status=1)
+    assert done.answer["same"] and done.answer["refused"] == 1
+    assert done.answer["to"]["rows"] == 2000
+
+
+def test_what_cannot_be_opened(source, tmp_path):
+    assert "No such file" in migrate(tmp_path / "none", source, status=2).stderr
+    assert "same database" in migrate(source, source, status=2).stderr
+    (tmp_path / "text").write_text("no database\n" * 100)
+    migrate(tmp_path / "text", tmp_path / "target", status=1)
+    migrate(source, tmp_path / "text", status=2)
+    assert (tmp_path / "text").read_text() == "no database\n" * 100
+
+
+def test_a_build_without_postgresql_says_so(source):
+    if postgres.BUILT:
+        pytest.skip("this build has it")
+    done = migrate(source, "postgresql://host/database", status=3)
+    assert "built without PostgreSQL" in done.stderr
+
+
+def test_killed_and_run_again(tmp_path):
+    """After kill -9 at some moments the next run goes on."""
+    make_database(tmp_path / "source", main=make_rows(60_000))
+    for _ in range(3):
+        kill_soon(tmp_path / "source", tmp_path / "target")
+    answer = migrate(tmp_path / "source", tmp_path / "target").answer
+    assert answer["same"] and answer["to"]["rows"] == 60_000
+    assert sorted(read(tmp_path / "target", ROWS)) == sorted(make_rows(60_000))
+
+
+def kill_soon(source, target, number=signal.SIGKILL):
+    process = subprocess.Popen(
+        [BUILD / "prserv", "migrate", str(source), str(target)],
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        process.wait(0.15)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, number)
+    process.wait(PATIENCE)
+
+
+# ---- PostgreSQL ----
+
+
+def test_there_and_back(tmp_path, shared_cluster, database):
+    rows = [(text or "v", "all", text, "1") for text in TEXTS]
+    rows += [
+        ("p", "all", "cc", value) for value in ("1", "1.2", "x", "", "01", "9" * 900)
+    ]
+    make_database(tmp_path / "source", main=rows)
+    answer = migrate(tmp_path / "source", database).answer
+    assert answer["same"] and answer["to"]["rows"] == len(rows)
+    assert sorted_rows(in_postgres(shared_cluster, database)) == sorted_rows(rows)
+    assert migrate(database, tmp_path / "back").answer == answer
+    assert sorted_rows(read(tmp_path / "back", ROWS)) == sorted_rows(rows)
+
+
+def test_a_null_and_a_second_run(source, shared_cluster, database):
+    for _ in range(2):
+        write(source, "INSERT INTO PRMAIN VALUES ('odd-1', 'all', 'cc', NULL)")
+    first = migrate(source, database).answer
+    assert first["same"]
+    assert migrate(source, database).answer == first
+    rows = in_postgres(shared_cluster, database)
+    assert rows.count(("odd-1", "all", "cc", None)) == 1 and len(rows) == 2001
+
+
+@pytest.mark.parametrize("text", [b"a\0b", b"\xff\xfe"])
+def test_what_postgresql_cannot_hold(source, shared_cluster, database, text):
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute(
+            "INSERT INTO PRMAIN VALUES ('odd-1', 'all', CAST(? AS TEXT), '1')", [text]
+        )
+        connection.commit()
+    done = migrate(source, database, status=1)
+    assert "the row version 'odd-1', pkgarch 'all', checksum" in done.stderr
+    done = migrate(source, database, "--keep-going", status=1)
+    assert done.answer["same"] and done.answer["refused"] == 1
+    assert len(in_postgres(shared_cluster, database)) == 2000
+
+
+def test_a_server_goes_on_where_the_file_was(source, database, serve):
+    migrate(source, database)
+    server = serve("--file", database)
+    assert server.get_pr("p3-1.0-r0", "core2-64", "checksum-39") == "9"
+    assert server.get_pr("p3-1.0-r0", "core2-64", "new") == "10"
+
+
+@pytest.mark.slow
+def test_interrupted_and_the_database_killed(tmp_path, cluster):
+    make_database(tmp_path / "source", main=make_rows(60_000))
+    uri = cluster.uri()
+    kill_soon(tmp_path / "source", uri)
+    kill_soon(tmp_path / "source", uri, signal.SIGINT)
+    cluster.kill()
+    cluster.start()
+    answer = migrate(tmp_path / "source", uri).answer
+    assert answer["same"] and answer["to"]["rows"] == 60_000 and answer["others"] == 0
+    assert len(in_postgres(cluster, uri)) == 60_000
