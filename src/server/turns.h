@@ -18,7 +18,7 @@ struct turn {
 
 struct turns {
     unsigned free;
-    TAILQ_HEAD(, turn) waiting;
+    TAILQ_HEAD(turn_list, turn) waiting;
 };
 
 void turns_init(struct turns *turns, unsigned at_once);
