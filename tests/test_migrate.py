@@ -135,6 +135,7 @@ def test_a_build_without_postgresql_says_so(source):
     assert "built without PostgreSQL" in done.stderr
 
 
+@pytest.mark.slow
 def test_killed_and_run_again(tmp_path):
     """After kill -9 at some moments the next run goes on."""
     make_database(tmp_path / "source", main=make_rows(60_000))
