@@ -2,7 +2,7 @@
  * doc/semantics.md it breaks.
  *
  * Times are ticks of one counter for all clients. A request that was answered before another
- * was sent comes before it, and so does one that was sent earlier on the same connection;
+ * was sent comes before it, and so does a get-pr that was sent earlier on the same connection;
  * otherwise their order is open. A request without an answer (the connection broke, an error
  * came) may have been carried out, at any time from then on, or not.
  *

@@ -304,7 +304,8 @@ struct known {
     bool upstream_may_have;        /* ... the checksum */
 };
 
-/* What came before on the same connection, answered by now or not. */
+/* What was to be stored before on the same connection, answered by now or not. (Of look-ups
+ * that are under way together, the later one may be the first to be carried out.) */
 static void add_pending(
     struct checker *checker, const struct history_operation *operation, struct known *known)
 {
@@ -318,7 +319,7 @@ static void add_pending(
         if (other->answered < operation->sent)
             continue;
         checker->pending[n_left++] = number;
-        if (other->connection != operation->connection || other->kind == HISTORY_FOREIGN_ROW)
+        if (other->connection != operation->connection || !stores(other))
             continue;
         keep_greater(&known->greatest, rank, number);
         known->exists = (struct seen){.rank = 1, .by = number};
@@ -481,7 +482,7 @@ static void check_one(
     add_pending(checker, operation, &known);
     if (operation->answered != HISTORY_NEVER)
         check_operation(checker, here->group, operation, &known);
-    if (shows_package(operation))
+    if (shows_row(operation) && operation->kind == HISTORY_GET_PR)
         checker->pending[checker->n_pending++] = number;
 }
 
