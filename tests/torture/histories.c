@@ -117,10 +117,20 @@ static void ask_all(struct run *run, struct round *round)
     }
 }
 
+/* With few requests under way, a server is caught that looks too seldom; with many, one that
+ * mixes them up. */
+static unsigned choose_depth(struct run *run)
+{
+    unsigned depths[] = {1, 2, run->options->depth};
+
+    return depths[run->rounds % 3];
+}
+
 static void play_round(struct run *run)
 {
     uint64_t before = run->broken;
-    struct round round = {.history = history_create(), .left = run->options->round};
+    struct round round = {
+        .history = history_create(), .left = run->options->round, .depth = choose_depth(run)};
 
     if (run->options->operations && run->options->operations - run->operations < round.left)
         round.left = run->options->operations - run->operations;
@@ -214,8 +224,7 @@ static void begin(struct run *run, const struct options *options)
     lay_out(run);
     start_all(run);
     links_start(run->links);
-    run->clients = clients_create(
-        &run->servers, options->clients, options->depth, &run->ticks, options->seed + 2);
+    run->clients = clients_create(&run->servers, options->clients, &run->ticks, options->seed + 2);
     servers_file(&run->servers, 0, file);
     if (options->sql_writer)
         run->sql_writer = sql_writer_create(file, &run->ticks, options->seed + 3);
@@ -275,8 +284,6 @@ static bool play(const struct options *options)
         play_round(&run);
         took_ms = clock_ms() - began_ms;
     }
-    if (run.sql_writer)
-        sql_writer_finish(run.sql_writer, NULL);
     links_free(run.links);
     servers_stop(&run.servers);
     is_good = report(&run, took_ms);
@@ -297,10 +304,10 @@ static void explain(void)
          "  --seed N         of all that is chosen by chance [1]\n"
          "  --seconds N      how long [5]\n"
          "  --operations N   how many requests instead\n"
-         "  --round N        requests between two looks [20000]\n"
+         "  --round N        requests between two looks [10000]\n"
          "  --writers N      read-write servers on each database, beside a read-only one [3]\n"
          "  --clients N      connections to each server [4]\n"
-         "  --depth N        requests under way on each at most [16]\n"
+         "  --depth N        requests under way on each at most, in every third round [16]\n"
          "  --chain N        databases on top of the first one; their links fail [0]\n"
          "  --steady-links   ... they don't\n"
          "  --kills MS       kill a server (sometimes all) about every MS milliseconds; 0: never "
@@ -374,7 +381,7 @@ int main(int n_words, char **words)
 {
     struct options options = {.seed = 1,
         .seconds = 5,
-        .round = 20000,
+        .round = 10000,
         .kills_ms = 250,
         .writers = 3,
         .clients = 4,
@@ -386,7 +393,8 @@ int main(int n_words, char **words)
         slash ? (int)(slash - words[0]) : 1, slash ? words[0] : ".");
     options.program = program;
     read_options(&options, n_words, words);
-    if (options.round == 0 || options.writers == 0 || options.depth == 0 || options.clients == 0 ||
+    if (options.round == 0 || options.writers == 0 || options.depth == 0 ||
+        options.depth > MOST_DEPTH || options.clients == 0 ||
         (options.chain + 1) * (options.writers + 1) > MOST_SERVERS ||
         options.chain >= HISTORY_MOST_DATABASES ||
         (options.file && (options.chain > 0 || options.sql_writer))) {

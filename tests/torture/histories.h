@@ -10,6 +10,7 @@
 
 #define MOST_SERVERS 32
 #define PACKAGES 6
+#define MOST_DEPTH 64
 
 struct server {
     unsigned database;
@@ -44,8 +45,9 @@ void servers_file(const struct servers *servers, unsigned database, char path[51
 
 struct links;
 
-/* Carries what the servers of a database ask to those of another. Its port goes to *port. */
+/* Carries what the servers of a database ask to those of the one below it. */
 struct links *links_create(const struct servers *servers, uint64_t seed, bool fail);
+/* Returns the port that leads to servers of this database. */
 unsigned links_add(struct links *links, unsigned database);
 void links_start(struct links *links);
 void links_free(struct links *links);
@@ -57,13 +59,14 @@ struct round {
     struct history *history;
     uint32_t n_checksums[PACKAGES]; /* that were asked for so far */
     uint64_t left;                  /* requests to be sent */
+    unsigned depth;                 /* requests under way on a connection, at most */
     char name[64];                  /* with which the names of its packages begin */
 };
 
 struct clients;
 
-struct clients *clients_create(struct servers *servers, unsigned per_server, unsigned depth,
-    atomic_ullong *ticks, uint64_t seed);
+struct clients *clients_create(
+    struct servers *servers, unsigned per_server, atomic_ullong *ticks, uint64_t seed);
 void clients_free(struct clients *clients);
 /* Sends and receives for some milliseconds at most. False: nothing is under way nor left. */
 bool clients_turn(struct clients *clients, struct round *round);
@@ -81,10 +84,10 @@ bool rows_add(const struct server *server, struct round *round);
 struct sql_writer;
 
 struct sql_writer *sql_writer_create(const char *file, atomic_ullong *ticks, uint64_t seed);
-/* Waits until it is at rest, adds its rows, and lets it go on in another round (NULL: stay). */
-void sql_writer_finish(struct sql_writer *writer, struct history *history);
 void sql_writer_begin(struct sql_writer *writer, const char *name);
-uint64_t sql_writer_rows(const struct sql_writer *writer);
+/* Waits until it is at rest, where it stays until the next round begins; adds its rows. */
+void sql_writer_finish(struct sql_writer *writer, struct history *history);
+uint64_t sql_writer_rows(struct sql_writer *writer);
 void sql_writer_free(struct sql_writer *writer);
 
 #endif

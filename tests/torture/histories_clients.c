@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MOST_DEPTH 64
 #define IN_BYTES 65536
 
 struct connection {
@@ -33,7 +32,6 @@ struct clients {
     struct servers *servers;
     atomic_ullong *ticks;
     uint64_t dice;
-    unsigned depth;
     size_t n;
     struct connection *list;
     struct pollfd *polls;
@@ -41,18 +39,15 @@ struct clients {
     uint64_t answers, errors, nonsense;
 };
 
-struct clients *clients_create(struct servers *servers, unsigned per_server, unsigned depth,
-    atomic_ullong *ticks, uint64_t seed)
+struct clients *clients_create(
+    struct servers *servers, unsigned per_server, atomic_ullong *ticks, uint64_t seed)
 {
     struct clients *clients = calloc(1, sizeof *clients);
 
     if (!clients)
         abort();
-    *clients = (struct clients){.servers = servers,
-        .ticks = ticks,
-        .dice = seed,
-        .depth = depth < MOST_DEPTH ? depth : MOST_DEPTH,
-        .n = (size_t)per_server * servers->n};
+    *clients = (struct clients){
+        .servers = servers, .ticks = ticks, .dice = seed, .n = (size_t)per_server * servers->n};
     clients->list = calloc(clients->n, sizeof *clients->list);
     clients->polls = calloc(clients->n, sizeof *clients->polls);
     if (!clients->list || !clients->polls)
@@ -278,7 +273,7 @@ static void send_more(struct connection *connection)
 
 static void prepare(struct clients *clients, struct connection *connection, struct round *round)
 {
-    unsigned wanted = 1 + (unsigned)dice(&clients->dice, clients->depth);
+    unsigned wanted = 1 + (unsigned)dice(&clients->dice, round->depth);
 
     if (connection->fd < 0 && clock_ms() >= connection->try_at_ms)
         open_connection(clients, connection);

@@ -98,11 +98,8 @@ void servers_look_after(struct servers *servers, uint64_t now_ms)
         if (server->pid > 0 && waitpid(server->pid, &status, WNOHANG) == server->pid) {
             servers->died++;
             fprintf(stderr, "server %u ended by itself, status %d\n", i, status);
-            *server = (struct server){.database = server->database,
-                .read_only = server->read_only,
-                .start_at_ms = now_ms + 200};
-            (void)snprintf(
-                server->address, sizeof server->address, "%s/server-%u", servers->folder, i);
+            server->pid = 0;
+            server->start_at_ms = now_ms + 200;
         }
         if (server->pid == 0 && now_ms >= server->start_at_ms)
             start(servers, server);

@@ -158,9 +158,14 @@ void sql_writer_finish(struct sql_writer *writer, struct history *history)
     (void)pthread_mutex_unlock(&writer->mutex);
 }
 
-uint64_t sql_writer_rows(const struct sql_writer *writer)
+uint64_t sql_writer_rows(struct sql_writer *writer)
 {
-    return writer->n_all;
+    uint64_t n;
+
+    (void)pthread_mutex_lock(&writer->mutex);
+    n = writer->n_all;
+    (void)pthread_mutex_unlock(&writer->mutex);
+    return n;
 }
 
 void sql_writer_free(struct sql_writer *writer)
