@@ -142,6 +142,24 @@ static void on_one_connection_the_order_is_that_of_sending(void **state)
         AT(2, 10, "9", GET, .checksum = 2, .connection = 2));
 }
 
+static void the_order_of_one_connection_binds_no_other(void **state)
+{
+    (void)state;
+    EXPECT(0, one, AT(1, 20, "10", GET, .checksum = 1, .connection = 1),
+        AT(2, 21, "11", GET, .checksum = 2, .connection = 1),
+        AT(3, 4, "2", GET, .checksum = 2, .connection = 2));
+}
+
+static void look_ups_under_way_together_may_come_in_any_order(void **state)
+{
+    (void)state;
+    EXPECT(0, one, AT(1, 2, "0", GET, .checksum = 1, .package = 1),
+        AT(3, 9, "0", GET, .checksum = 1), AT(4, 10, "0", MAX, .connection = 1),
+        AT(5, 11, NULL, EXISTS, .connection = 1));
+    EXPECT(6, one, AT(3, 9, "0", GET, .checksum = 1, .connection = 1),
+        AT(5, 11, NULL, EXISTS, .connection = 1));
+}
+
 static void new_content_below_the_upstreams_breaks_promise_3(void **state)
 {
     (void)state;
@@ -228,6 +246,8 @@ int main(void)
         cmocka_unit_test(a_row_that_nobody_asked_for_breaks_promise_1),
         cmocka_unit_test(an_answer_that_goes_down_breaks_promise_2),
         cmocka_unit_test(on_one_connection_the_order_is_that_of_sending),
+        cmocka_unit_test(the_order_of_one_connection_binds_no_other),
+        cmocka_unit_test(look_ups_under_way_together_may_come_in_any_order),
         cmocka_unit_test(new_content_below_the_upstreams_breaks_promise_3),
         cmocka_unit_test(known_content_below_the_upstreams_breaks_promise_3),
         cmocka_unit_test(another_value_with_history_breaks_promise_4),
