@@ -190,6 +190,11 @@ static void another_value_with_history_breaks_promise_4(void **state)
         AT(3, 4, "1", GET, .checksum = 1, .history = true));
     EXPECT(4, one, AT(1, 2, "0", GET, .checksum = 1), AT(3, 4, "1", GET, .checksum = 2),
         AT(5, 6, "2", GET, .checksum = 1), AT(7, 8, "2", GET, .checksum = 1, .history = true));
+    /* at the same time: without history less than the first */
+    EXPECT(4, one, AT(1, 4, "1", GET, .checksum = 1),
+        AT(1, 4, "2", GET, .checksum = 1, .history = true));
+    EXPECT(4, one, AT(1, 2, "0", GET, .checksum = 1), AT(3, 4, "1", GET, .checksum = 2),
+        AT(5, 6, "2", GET, .checksum = 1, .history = true, .read_only = true));
 }
 
 static void new_content_that_is_not_greater_breaks_promise_4(void **state)
@@ -225,6 +230,9 @@ static void an_answer_before_anybody_asked_breaks_promise_6(void **state)
 {
     (void)state;
     EXPECT(6, one, AT(1, 2, "0", TEST, .checksum = 1), AT(3, 4, "0", GET, .checksum = 1));
+    EXPECT(6, one, AT(1, 2, "0", MAX), AT(3, 4, "0", GET, .checksum = 1));
+    EXPECT(6, one, AT(1, 2, NULL, EXISTS, .found = true), AT(3, 4, "0", GET, .checksum = 1));
+    EXPECT(0, one, AT(1, 5, "0", MAX), AT(4, 6, "0", GET, .checksum = 1));
 }
 
 static void another_programs_rows_bind_but_may_repeat_ours(void **state)
