@@ -83,6 +83,22 @@ def test_tables_made_by_hand(serve, shared_cluster, databases):
     assert reading.get_pr(*M4, "b", history=True) == "1"
 
 
+def test_a_reader_that_may_read_only_later(serve, shared_cluster, databases):
+    uri = databases()
+    name = name_of(uri)
+    role = f"late_{name}"
+    shared_cluster.psql(f"CREATE ROLE {role} LOGIN", name)
+    reader = serve("--read-only", "--file", uri.replace("prservd@", f"{role}@"))
+    assert reader.get_pr(*M4, "a") == "0"
+    shared_cluster.psql((ROOT / "src" / "store" / "postgres.sql").read_text(), name)
+    with pytest.raises(Refused, match="permission denied"):
+        reader.get_pr(*M4, "a")
+    shared_cluster.psql(
+        f"GRANT SELECT ON prserv_package, prserv_row, prserv_schema TO {role}", name
+    )
+    assert reader.get_pr(*M4, "a") == "0"
+
+
 def test_tables_of_a_later_version_are_refused(serve, shared_cluster, database):
     serve("--file", database).stop()
     shared_cluster.psql("UPDATE prserv_schema SET version = 2", name_of(database))
@@ -108,6 +124,21 @@ def test_a_start_that_can_not_connect_says_so(shared_cluster):
         assert refused.returncode == 1
         assert "does not exist" in refused.stderr
         assert "secret" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "postgresql://user:secret@[::1/rows",
+        "postgresql://user:%secret@host/rows",
+        "postgresql://user:at@secret@127.0.0.1:1/rows",
+        "host=127.0.0.1 passwd=secret",
+    ],
+)
+def test_a_name_that_is_none_is_refused_at_once_and_not_shown(file):
+    refused = run_prservd("--file", file, "--port", "0", cwd="/")
+    assert refused.returncode == 1
+    assert "secret" not in refused.stderr
 
 
 def test_a_replica_is_for_postgresql_only():
@@ -160,6 +191,12 @@ def test_every_text_is_kept(serve, database, number):
     assert {row["checksum"] for row in some["datainfo"]} == (
         {text} if text else {"", "another"}
     )
+
+
+def test_the_encoding_of_a_connection_is_always_that_of_the_texts(serve, database):
+    other = serve("--file", f"{database}?client_encoding=LATIN1", folder="other")
+    assert other.get_pr("v\u00e4\u20ac", "a", "c") == "0"
+    assert serve("--file", database).get_pr("v\u00e4\u20ac", "a", "d") == "1"
 
 
 def test_a_nul_is_refused_and_disturbs_nobody(serve, database):
@@ -218,6 +255,38 @@ def test_revisions_of_every_length_are_in_order(serve, database):
         assert client.test_pr("v", "a", "one", history=True) == "3"
         client.import_one("v", "a", "one", long + ".40")
     assert len(rows_of(server)) == len(values) + 4
+
+
+def test_no_question_reads_all_rows_of_a_package(serve, shared_cluster, databases):
+    """Also while the tables are new, and the planner knows nothing about them."""
+    uri = databases()
+    name = name_of(uri)
+    server = serve("--file", uri)
+    assert server.get_pr(*M4, "a") == "0"
+    shared_cluster.psql("ALTER TABLE prserv_row SET (autovacuum_enabled = off)", name)
+
+    def ask_for_many(turns):
+        requests = [(*M4, f"{turns}-{n}") for n in range(64)]
+        with server.client() as client:
+            for request in requests:
+                fields = dict(zip(("version", "pkgarch", "checksum"), request))
+                client.post({"get-pr": fields})
+            for _ in requests:
+                assert "value" in client.receive()
+
+    def rows_read():
+        sql = "SELECT sum(idx_tup_fetch) FROM pg_stat_user_tables WHERE relname = 'prserv_row'"
+        return int(shared_cluster.psql(sql, name))
+
+    for turn in range(12):
+        ask_for_many(turn)  # a plan for all that come is chosen
+    server.stop()  # what was counted is told at the end of a session
+    server = serve("--file", uri, folder="again")
+    shared_cluster.psql(
+        "INSERT INTO prserv_row SELECT id, sha256(int4send(n)), '\\x0131' || int4send(n), '', "
+        "n::text, n::text FROM prserv_package, generate_series(1, 5000) n",
+        name,
+    )
 
 
 # ---- many servers ----

@@ -400,9 +400,10 @@ void writer_give_up(struct writer *writer, struct job_list *finished)
 {
     struct error error;
 
-    (void)error_set(&error, ERROR_LOCKED,
-        "the server is stopping, and the database is locked by another process; nothing was "
-        "stored");
+    /* A commit of a database that is far may be under way. */
+    (void)error_set(&error, ERROR_LOCKED, "the server is stopping, and the database is %s",
+        writer->store->far ? "away or locked by another server; nobody knows what was stored"
+                           : "locked by another process; nothing was stored");
     fail_all(&writer->waiting, finished, ERROR_LOCKED, &error);
     writer->n_waiting = 0;
     clear_busy(writer);

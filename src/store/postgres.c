@@ -376,19 +376,23 @@ static void close_store(struct store *base)
     free(store);
 }
 
-/* A database that is only starting, or can't be reached yet, is waited for. */
+/* A database that is only starting, or can't be reached yet, is waited for. One that refuses is
+ * asked twice: it may have come up between the attempt and the look at why that failed. */
 static int first_connection(struct postgres_store *store, struct error *error)
 {
     uint64_t end_ms =
         clock_ms() + (store->role == STORE_WRITER ? WRITER_START_MS : READER_START_MS);
     bool hopeless = false;
+    int refusals = 0;
     int code;
 
     do {
         code = connect_until(store, clock_ms() + CONNECT_SLICE_MS, &hopeless, error);
-    } while (code == ERROR_LOCKED && !hopeless && clock_ms() < end_ms &&
+        refusals += hopeless;
+        hopeless = false;
+    } while (code == ERROR_LOCKED && refusals < 2 && clock_ms() < end_ms &&
              clock_ms() < atomic_load(store->options.give_up_ms));
-    return code == ERROR_LOCKED && hopeless ? ERROR_STORE : code;
+    return code == ERROR_LOCKED && refusals > 1 ? ERROR_STORE : code;
 }
 
 int postgres_open(struct store **result, const struct store_options *options, enum store_role role,
@@ -432,7 +436,8 @@ int postgres_open(struct store **result, const struct store_options *options, en
     store_name(conninfo_of(store), store->name, sizeof store->name);
     store->link = (struct postgres_link){
         .name = store->name, .log = options->log, .give_up_ms = options->give_up_ms};
-    if (role != STORE_KEEPER)
+    code = postgres_check_conninfo(conninfo_of(store), error);
+    if (code == 0 && role != STORE_KEEPER)
         code = first_connection(store, error);
     if (code != 0) {
         close_store(&store->base);

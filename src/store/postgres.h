@@ -74,6 +74,9 @@ struct postgres_outcome {
     struct error error;
 };
 
+/* Is that what libpq takes? ERROR_STORE if not. */
+ERROR_MUST_CHECK int postgres_check_conninfo(const char *conninfo, struct error *error);
+
 /* Begins to connect. The aim is copied, but for the log. */
 ERROR_MUST_CHECK int postgres_attempt_begin(
     struct postgres_attempt **attempt, const struct postgres_aim *aim, struct error *error);

@@ -154,6 +154,7 @@ static const struct meaning meanings[] = {
     {"53", ERROR_LOCKED, true, "it is overloaded"},
     {"57P", ERROR_LOCKED, true, "it is restarted"},
     {"08", ERROR_LOCKED, true, "the connection broke"},
+    {"26", ERROR_LOCKED, true, "a session is needed: a pooler must not share it"},
     {"58", ERROR_STORE, true, "its disk or its files fail"},
     {"42501", ERROR_STORE, false, "this role may not: see postgres.sql for what to grant"},
     {"42", ERROR_STORE, true, "its tables are not those of prservd: see postgres.sql"},

@@ -49,25 +49,48 @@ static void let_go(struct postgres_attempt *attempt)
 
 /* ---- the thread ---- */
 
-/* What conninfo says itself comes last, and counts. */
+/* The later counts: what conninfo says itself, but for the encoding, which is that of our texts. */
 static PGconn *connect_to(const char *conninfo)
 {
     static const char *const names[] = {"connect_timeout", "tcp_user_timeout", "keepalives_idle",
-        "keepalives_interval", "keepalives_count", "gssencmode", "client_encoding",
-        "fallback_application_name", "dbname", NULL};
+        "keepalives_interval", "keepalives_count", "gssencmode", "fallback_application_name",
+        "dbname", "client_encoding", NULL};
     const char *values[] = {
-        CONNECT_S, UNACKNOWLEDGED_MS, "5", "2", "2", "disable", "UTF8", "prservd", conninfo, NULL};
+        CONNECT_S, UNACKNOWLEDGED_MS, "5", "2", "2", "disable", "prservd", conninfo, "UTF8", NULL};
 
     return PQconnectdbParams(names, values, 1);
 }
 
-/* Is there a server that takes connections, only not this one? */
+/* libpq's own words for this show the text, and with it a password. */
+int postgres_check_conninfo(const char *conninfo, struct error *error)
+{
+    PQconninfoOption *parts = PQconninfoParse(conninfo, NULL);
+    bool is_good = parts != NULL;
+
+    for (const PQconninfoOption *part = parts; part && part->keyword; part++) {
+        const char *at =
+            part->val && strcmp(part->keyword, "host") == 0 ? strchr(part->val, '@') : NULL;
+
+        /* A host may begin with it: a socket without a file. */
+        is_good = is_good && (!at || at == part->val || at[-1] == ',');
+    }
+    PQconninfoFree(parts);
+    return is_good ? 0
+                   : error_set(error, ERROR_STORE,
+                         "the name of the database is no URI or connection string of libpq "
+                         "(not shown: a password may be in it); in a URI the characters @ : / %% ? "
+                         "# of a password are written %%40 %%3A %%2F %%25 %%3F %%23");
+}
+
+/* Is there a server that takes connections, only not this one? Or can't it be tried at all? */
 static bool is_refused(const char *conninfo)
 {
     static const char *const names[] = {"connect_timeout", "dbname", NULL};
     const char *values[] = {CONNECT_S, conninfo, NULL};
 
-    return PQpingParams(names, values, 1) == PQPING_OK;
+    PGPing ping = PQpingParams(names, values, 1);
+
+    return ping == PQPING_OK || ping == PQPING_NO_ATTEMPT;
 }
 
 static void fail_to_connect(struct postgres_attempt *attempt, struct postgres_outcome *outcome)
@@ -78,6 +101,12 @@ static void fail_to_connect(struct postgres_attempt *attempt, struct postgres_ou
     outcome->result = error_set(&outcome->error, ERROR_LOCKED,
         "can't connect to the database %s: %s", attempt->name, line[0] ? line : "no memory");
     outcome->is_hopeless = is_refused(attempt->conninfo);
+}
+
+static void ignore_notice(void *context, const PGresult *result)
+{
+    (void)context;
+    (void)result;
 }
 
 static void connect_once(struct postgres_attempt *attempt, struct postgres_outcome *outcome)
@@ -100,7 +129,7 @@ static void connect_once(struct postgres_attempt *attempt, struct postgres_outco
         outcome->is_hopeless = outcome->result != 0 && outcome->result != ERROR_LOCKED;
     }
     if (outcome->result == 0) {
-        (void)PQsetNoticeReceiver(link.connection, NULL, NULL); /* the link ends here */
+        (void)PQsetNoticeReceiver(link.connection, ignore_notice, NULL); /* the link ends here */
         return;
     }
     PQfinish(link.connection);

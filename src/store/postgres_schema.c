@@ -195,7 +195,10 @@ static const struct {
         "SELECT " PACKAGE_KEY " FROM unnest($1::text[], $2::text[]) AS u (v, a))) "
         "ORDER BY key FOR UPDATE) AS l"},
     /* The elements of a question: version, pkgarch, checksum or NULL, place and rest of a
-     * value or NULL, and whether the package was not asked about before. */
+     * value or NULL, and whether the package was not asked about before.
+     * No plan may read all rows of a package, also while the tables are new, without statistics:
+     * the greatest place is asked for alone (no sort could be cheaper than its index), and
+     * length() keeps the index over places away from what is about a checksum. */
     {"facts", false,
         "WITH w AS MATERIALIZED (SELECT u.n::int4 AS n, p.id, u.place, u.rest, u.first, "
         "sha256(convert_to(u.c, 'UTF8')) AS digest "
@@ -204,17 +207,19 @@ static const struct {
         "JOIN prserv_package p ON p.key = " PACKAGE_KEY ") "
         "SELECT w.n, 'i', NULL, NULL, w.id FROM w WHERE w.first "
         "UNION ALL SELECT w.n, 'g', g.checksum, g.value, NULL FROM w CROSS JOIN LATERAL ("
-        "SELECT r.checksum, r.value FROM prserv_row r WHERE r.package = w.id AND r.place > '' "
-        "ORDER BY r.place DESC, r.rest DESC LIMIT 1) AS g WHERE w.first "
+        "SELECT r.checksum, r.value FROM prserv_row r WHERE r.package = w.id AND r.place = ("
+        "SELECT m.place FROM prserv_row m WHERE m.package = w.id AND m.place > '' "
+        "ORDER BY m.place DESC LIMIT 1) ORDER BY r.rest DESC LIMIT 1) AS g WHERE w.first "
         "UNION ALL SELECT w.n, 'o', o.checksum, o.value, NULL FROM w CROSS JOIN LATERAL ("
         "SELECT r.checksum, r.value FROM prserv_row r WHERE r.package = w.id AND r.place = '' "
         "LIMIT 3) AS o WHERE w.first "
         "UNION ALL SELECT w.n, 's', NULL, s.value, NULL FROM w CROSS JOIN LATERAL ("
         "SELECT r.value FROM prserv_row r WHERE r.package = w.id AND r.digest = w.digest "
-        "AND r.place > '' ORDER BY r.place, r.rest LIMIT 1) AS s WHERE w.digest IS NOT NULL "
+        "AND length(r.place) > 0 ORDER BY r.place, r.rest LIMIT 1) AS s "
+        "WHERE w.digest IS NOT NULL "
         "UNION ALL SELECT w.n, 'l', NULL, l.value, NULL FROM w CROSS JOIN LATERAL ("
         "SELECT r.value FROM prserv_row r WHERE r.package = w.id AND r.digest = w.digest "
-        "AND r.place > '' ORDER BY r.place DESC, r.rest DESC LIMIT 1) AS l "
+        "AND length(r.place) > 0 ORDER BY r.place DESC, r.rest DESC LIMIT 1) AS l "
         "WHERE w.digest IS NOT NULL "
         "UNION ALL SELECT w.n, 'h', h.checksum, h.value, NULL FROM w CROSS JOIN LATERAL ("
         "SELECT r.checksum, r.value FROM prserv_row r WHERE r.package = w.id "
@@ -286,9 +291,11 @@ int postgres_prepare_session(struct postgres_link *link, const struct postgres_a
         code = make_tables(link, error);
     if (code != 0 || (!session.has_tables && !aim->writes))
         return code;
-    *has_tables = true;
     code = check_version(link, error);
     if (code == 0 && aim->writes && aim->sync == STORE_SYNC_FULL)
         code = wait_for_standbys(link, error);
-    return code == 0 ? prepare_all(link, aim->writes, error) : code;
+    if (code == 0)
+        code = prepare_all(link, aim->writes, error);
+    *has_tables = code == 0;
+    return code;
 }
