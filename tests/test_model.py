@@ -55,13 +55,18 @@ operations = st.one_of(
 class Pair:
     """Servers of one layout, and the oracle of each."""
 
-    def __init__(self, layout):
+    def __init__(self, layout, new_database=None):
         self.folder = Path(tempfile.mkdtemp())
+        files = {}
         self.servers, self.models, self.clients = [], [], []
         for index, (upstream, shared) in enumerate(layout):
             read_only = shared is not None and shared < 0
             owner = {None: index, -1: 0, -2: 1}.get(shared, shared)
-            options = ["--file", self.folder / f"{owner}.sqlite3", "--sync", "off"]
+            if owner not in files:
+                files[owner] = (
+                    new_database() if new_database else self.folder / f"{owner}.sqlite3"
+                )
+            options = ["--file", files[owner], "--sync", "off"]
             options += ["--read-only"] if read_only else []
             above = None
             if upstream is not None:
@@ -112,11 +117,20 @@ class Pair:
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_random_sequences_are_answered_as_the_specification_says(layout):
-    pair = Pair(layout)
+    compare(Pair(layout), 20 if SANITIZER else 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_random_sequences_with_postgresql(layout, databases):
+    compare(Pair(layout, databases), 20)
+
+
+def compare(pair, n_examples):
     examples = itertools.count()
 
     @settings(
-        max_examples=20 if SANITIZER else 60,
+        max_examples=n_examples,
         deadline=None,
         database=None,
         derandomize=True,
@@ -125,7 +139,7 @@ def test_random_sequences_are_answered_as_the_specification_says(layout):
     )
     @given(
         st.lists(
-            st.tuples(st.integers(0, len(layout) - 1), operations),
+            st.tuples(st.integers(0, len(pair.servers) - 1), operations),
             min_size=10,
             max_size=60,
         )
@@ -225,7 +239,18 @@ def hammer(servers, history_mode, readers=(), clients=8, requests=60):
 def test_promises_hold_for_concurrent_clients_of_servers_that_share_a_file(
     serve, history_mode
 ):
-    options = ["--file", "../shared/rows.sqlite3"]
+    check_servers_on(serve, "../shared/rows.sqlite3", history_mode)
+
+
+@pytest.mark.parametrize("history_mode", [False, True], ids=["no history", "history"])
+def test_promises_hold_for_concurrent_clients_of_servers_on_postgresql(
+    serve, history_mode, database
+):
+    check_servers_on(serve, database, history_mode)
+
+
+def check_servers_on(serve, file, history_mode):
+    options = ["--file", file]
     servers = [serve(*options, folder=str(i)) for i in range(3)]
     reader = serve(*options, "--read-only", folder="reader")
     history = hammer(servers, history_mode, readers=[reader])

@@ -279,15 +279,17 @@ def test_a_package_that_somebody_holds_is_waited_for(serve, shared_cluster, data
 
 
 @contextmanager
-def pair_of(cluster, **parameters):
-    """A primary that waits until its standby has applied each commit, and the standby."""
-    cluster.psql("ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
-    cluster.psql("SELECT pg_reload_conf()")
+def pair_of(cluster):
+    """A primary that waits until its standby has applied each commit, and the standby. (Started
+    anew: a running one begins to wait some moment after it was told.)"""
     with postgres.Cluster(
         copy_of=cluster, settings={"hot_standby_feedback": "on"}.items()
     ) as standby:
-        cluster.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        cluster.psql("SELECT pg_reload_conf()")
+        cluster.settings += [
+            ("synchronous_commit", "remote_apply"),
+            ("synchronous_standby_names", "*"),
+        ]
+        cluster.restart()
         postgres.wait_for(
             "the standby",
             lambda: cluster.psql("SELECT sync_state FROM pg_stat_replication")
@@ -296,6 +298,7 @@ def pair_of(cluster, **parameters):
         yield standby
 
 
+@pytest.mark.slow
 def test_a_replica_near_the_users(serve, cluster):
     """What the writer has answered, readers on the standby see at once."""
     uri = cluster.create("rows")

@@ -122,30 +122,30 @@ void node_fail_sync(struct node *node)
 enum rule { ALL_LOST, ALL_KEPT, FIRST_KEPT, ANY_KEPT, ANY_SECTOR, RULES };
 
 /* New, old or garbage, sector by sector. */
-static void tear(struct bytes *bytes, const struct change *change, chance_fn chance)
+static void tear(struct bytes *bytes, const struct change *change, struct chance *chance)
 {
     size_t at = 0;
 
     while (at < change->size) {
         size_t in_sector = SECTOR - (change->offset + at) % SECTOR;
         size_t size = in_sector < change->size - at ? in_sector : change->size - at;
-        uint64_t fate = chance(8);
+        uint64_t fate = chance_below(chance, 8);
 
         if (fate < 4)
             put(bytes, change->data + at, size, change->offset + at);
         else if (fate == 4)
-            put(bytes, change->data + at, chance(size + 1), change->offset + at);
+            put(bytes, change->data + at, chance_below(chance, size + 1), change->offset + at);
         else if (fate == 5 && change->offset + at + size <= bytes->size)
             for (size_t i = 0; i < size; i++)
-                bytes->data[change->offset + at + i] = (unsigned char)chance(256);
+                bytes->data[change->offset + at + i] = (unsigned char)chance_below(chance, 256);
         at += size;
     }
 }
 
 static void survive(
-    struct bytes *bytes, const struct change *change, enum rule rule, chance_fn chance)
+    struct bytes *bytes, const struct change *change, enum rule rule, struct chance *chance)
 {
-    uint64_t fate = chance(3);
+    uint64_t fate = chance_below(chance, 3);
 
     if (change->doomed || rule == ALL_LOST)
         return;
@@ -156,9 +156,9 @@ static void survive(
         tear(bytes, change, chance);
 }
 
-static void cut_node(struct node *node, chance_fn chance)
+static void cut_node(struct node *node, struct chance *chance)
 {
-    enum rule rule = (enum rule)chance(RULES);
+    enum rule rule = (enum rule)chance_below(chance, RULES);
     uint64_t n_changes = 0;
     uint64_t n_kept = 0;
     uint64_t at = 0;
@@ -166,7 +166,7 @@ static void cut_node(struct node *node, chance_fn chance)
     for (const struct change *change = node->changes; change; change = change->next)
         n_changes++;
     if (rule == FIRST_KEPT)
-        n_kept = chance(n_changes + 1);
+        n_kept = chance_below(chance, n_changes + 1);
     for (const struct change *change = node->changes; change; change = change->next, at++) {
         if (rule != FIRST_KEPT)
             survive(&node->durable, change, rule, chance);
@@ -203,12 +203,12 @@ void files_sync_folder(struct files *files)
         files->names[i].durable = files->names[i].seen;
 }
 
-void files_cut_power(struct files *files, chance_fn chance)
+void files_cut_power(struct files *files, struct chance *chance)
 {
     for (size_t i = 0; i < MOST_NAMES; i++) {
         struct name *name = &files->names[i];
 
-        if (name->seen != name->durable && chance(2))
+        if (name->seen != name->durable && chance_below(chance, 2))
             name->durable = name->seen;
         name->seen = name->durable;
     }

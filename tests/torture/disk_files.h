@@ -2,9 +2,10 @@
 #ifndef PRSERVD_TEST_DISK_FILES_H
 #define PRSERVD_TEST_DISK_FILES_H
 
+#include "chance.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 struct bytes {
     unsigned char *data;
@@ -22,13 +23,15 @@ struct change {
     unsigned char data[];
 };
 
+struct locks;
+
 struct node {
     struct node *next; /* all there ever were */
     struct bytes seen;
     struct bytes durable;
     struct change *changes;
     struct change **last;
-    void *locks; /* the VFS' */
+    struct locks *locks; /* disk_locks.h */
 };
 
 #define MOST_NAMES 16
@@ -44,8 +47,6 @@ struct files {
     struct name names[MOST_NAMES];
 };
 
-typedef uint64_t (*chance_fn)(uint64_t limit);
-
 struct node *files_new_node(struct files *files);
 /* The name's entry; NULL if create is false and there is none, or none is free. */
 struct name *files_find(struct files *files, const char *text, bool create);
@@ -59,6 +60,6 @@ void node_sync(struct node *node);
 void node_fail_sync(struct node *node);
 
 /* Takes away what need not survive. */
-void files_cut_power(struct files *files, chance_fn chance);
+void files_cut_power(struct files *files, struct chance *chance);
 
 #endif

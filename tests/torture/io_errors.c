@@ -192,7 +192,7 @@ static void live(struct figures *figures, uint64_t seed)
     uint64_t n = 0;
 
     disk_format(seed);
-    life.clients = (struct rig_clients){.ledger = ledger_create(), .n_chance = ~seed};
+    life.clients = (struct rig_clients){.ledger = ledger_create(), .chance = {~seed}};
     is_good = must_start(&life);
     while (is_good && n < FAULTS_OF_LIFE)
         is_good = live_on(&life, seed * FAULTS_OF_LIFE + n++);

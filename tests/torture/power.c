@@ -197,7 +197,7 @@ static void live(const struct options *options, struct figures *figures, uint64_
     unsigned n = 0;
 
     disk_format(seed);
-    life.clients = (struct rig_clients){.ledger = ledger_create(), .n_chance = ~seed};
+    life.clients = (struct rig_clients){.ledger = ledger_create(), .chance = {~seed}};
     life.n_servers = options->threads ? 1 : 1 + (unsigned)chance(&life, MOST_SERVERS);
     is_good = start_all(&life);
     while (is_good && n < CUTS_OF_LIFE) {

@@ -186,11 +186,7 @@ static void run(struct rig *rig, struct task *tasks, size_t n)
 
 uint64_t rig_chance(struct rig_clients *clients, uint64_t limit)
 {
-    uint64_t z = clients->n_chance += 0x9e3779b97f4a7c15U; /* splitmix64 */
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return (z ^ (z >> 31)) % limit;
+    return chance_below(&clients->chance, limit);
 }
 
 /* Checksum n belongs to package n % PACKAGES. */

@@ -5,6 +5,7 @@
 #define PRSERVD_TEST_RIG_H
 
 #include "base/error.h"
+#include "chance.h"
 #include "ledger.h"
 #include "store/store.h"
 
@@ -43,8 +44,8 @@ struct rig_clients {
     uint64_t n_checksums; /* that were ever asked for; their numbers are their names */
     uint64_t n_values;    /* imported */
     uint64_t n_errors;
-    struct error error; /* the last answer that was one */
-    uint64_t n_chance;  /* the state of their own dice */
+    struct error error;   /* the last answer that was one */
+    struct chance chance; /* their own dice */
 };
 
 /* Some clients ask something at once, and get their answers. False: one of them breaks a

@@ -1,0 +1,62 @@
+/* The inside of the disk: its state, and what happens to its calls. Everything here is used
+ * under the disk's lock. */
+#ifndef PRSERVD_TEST_DISK_FAULTS_H
+#define PRSERVD_TEST_DISK_FAULTS_H
+
+#include "disk.h"
+#include "disk_files.h"
+#include "disk_locks.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* An open file of SQLite's. */
+struct handle {
+    sqlite3_file base;
+    struct handle *next; /* of all that are open */
+    struct disk *disk;
+    struct holder holder;
+    unsigned owner;
+    bool dead;         /* it was open when its owner died */
+    bool syncs_folder; /* at its next sync */
+    int persists_wal;
+};
+
+struct disk {
+    pthread_mutex_t mutex;
+    bool is_registered;
+    struct files files;
+    struct handle *handles;
+    unsigned owner;
+    bool dead[DISK_OWNERS];
+    struct disk_plan plan;
+    struct disk_plan callback;
+    uint64_t n_planned;
+    uint64_t n_to_callback;
+    bool happened;
+    uint64_t count[DISK_CALLS];
+    struct chance chance;
+};
+
+static inline void disk_lock(struct disk *disk)
+{
+    (void)pthread_mutex_lock(&disk->mutex);
+}
+
+static inline void disk_unlock(struct disk *disk)
+{
+    (void)pthread_mutex_unlock(&disk->mutex);
+}
+
+/* Counts a call, and lets happen what is planned for it. False: the call has to fail. handle:
+ * NULL where there is none yet; grows: it makes a file longer (DISK_FULL). A planned callback
+ * runs before it returns, without the lock. */
+bool faults_step(struct disk *disk, enum disk_call call, const struct handle *handle, bool grows);
+/* Is the owner dead, or was it since the file was opened? */
+bool faults_is_over(const struct disk *disk, unsigned owner, const struct handle *handle);
+void faults_kill(struct disk *disk, unsigned owner);
+void faults_cut_power(struct disk *disk);
+
+#endif

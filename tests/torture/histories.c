@@ -1,0 +1,405 @@
+/* Records histories of many clients of several real servers on one database, or on a chain of
+ * them, and looks whether the promises hold in each.
+ *
+ *     round:  new packages, some thousand requests, servers killed and links broken meanwhile
+ *             → all is answered or lost → every row is read → the checker (history.h)
+ */
+#include "histories.h"
+
+#include "base/clock.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DRAIN_MS 60000
+#define ROUND_MS \
+    2000 /* then it asks nothing more: where links swallow requests it would take long */
+#define MOST_SENTENCES 20
+
+struct options {
+    uint64_t seed, seconds, operations, round, kills_ms;
+    unsigned writers, chain, clients, depth;
+    bool sql_writer, steady_links;
+    const char *file, *program;
+};
+
+struct run {
+    const struct options *options;
+    struct servers servers;
+    struct links *links;
+    struct clients *clients;
+    struct sql_writer *sql_writer;
+    atomic_ullong ticks;
+    uint64_t dice;
+    uint64_t kill_at_ms;
+    struct history_rules rules;
+    uint64_t rounds, operations, rows, broken, stuck;
+    char folder[64];
+};
+
+/* ---- kills ---- */
+
+static void kill_some(struct run *run)
+{
+    uint64_t now_ms = clock_ms();
+    bool all = dice(&run->dice, 5) == 0;
+    unsigned one = (unsigned)dice(&run->dice, run->servers.n);
+
+    if (run->options->kills_ms == 0 || now_ms < run->kill_at_ms)
+        return;
+    run->kill_at_ms = now_ms + 1 + dice(&run->dice, run->options->kills_ms * 2);
+    for (unsigned i = 0; i < run->servers.n; i++) {
+        if (all || i == one)
+            servers_kill(&run->servers, &run->servers.list[i], now_ms + dice(&run->dice, 60));
+    }
+}
+
+/* ---- a round ---- */
+
+static void say(void *context, const char *sentence)
+{
+    struct run *run = context;
+
+    if (run->broken++ < MOST_SENTENCES)
+        printf("round %" PRIu64 ": %s\n", run->rounds, sentence);
+}
+
+/* From some server of each database; what one of them does not give another has to. */
+static bool add_rows(struct run *run, struct round *round)
+{
+    for (unsigned database = 0; database < run->rules.n_databases; database++) {
+        uint64_t until_ms = clock_ms() + DRAIN_MS;
+        size_t before = history_length(round->history);
+        bool is_done = false;
+
+        while (!is_done && clock_ms() < until_ms) {
+            struct server *server = &run->servers.list[dice(&run->dice, run->servers.n)];
+
+            servers_look_after(&run->servers, clock_ms());
+            if (server->database == database)
+                is_done = rows_add(server, round);
+            if (!is_done && history_length(round->history) != before)
+                return false;
+            if (!is_done)
+                (void)usleep(2000);
+        }
+        if (!is_done)
+            return false;
+    }
+    return true;
+}
+
+static void ask_all(struct run *run, struct round *round)
+{
+    uint64_t give_up_ms = UINT64_MAX;
+    uint64_t until_ms = clock_ms() + ROUND_MS;
+
+    while (clients_turn(run->clients, round)) {
+        uint64_t now_ms = clock_ms();
+
+        if (now_ms >= until_ms)
+            round->left = 0;
+        if (round->left > 0)
+            kill_some(run);
+        else if (give_up_ms == UINT64_MAX)
+            give_up_ms = now_ms + DRAIN_MS;
+        servers_look_after(&run->servers, now_ms);
+        if (now_ms >= give_up_ms) {
+            run->stuck++;
+            clients_drop(run->clients);
+        }
+    }
+}
+
+/* With few requests under way, a server is caught that looks too seldom; with many, one that
+ * mixes them up. */
+static unsigned choose_depth(struct run *run)
+{
+    unsigned depths[] = {1, 2, run->options->depth};
+
+    return depths[run->rounds % 3];
+}
+
+static void play_round(struct run *run)
+{
+    uint64_t before = run->broken;
+    struct round round = {
+        .history = history_create(), .left = run->options->round, .depth = choose_depth(run)};
+
+    if (run->options->operations && run->options->operations - run->operations < round.left)
+        round.left = run->options->operations - run->operations;
+    run->rounds++;
+    (void)snprintf(round.name, sizeof round.name, "h%lld-%d-%" PRIu64, (long long)time(NULL),
+        (int)getpid(), run->rounds);
+    if (run->sql_writer)
+        sql_writer_begin(run->sql_writer, round.name);
+    ask_all(run, &round);
+    run->operations += history_length(round.history);
+    if (run->sql_writer)
+        sql_writer_finish(run->sql_writer, round.history);
+    run->rules.is_complete = add_rows(run, &round);
+    if (!run->rules.is_complete) {
+        run->stuck++;
+        printf("round %" PRIu64 ": the rows can't be read\n", run->rounds);
+    }
+    (void)history_check(round.history, &run->rules, say, run);
+    if (run->broken > before)
+        printf("round %" PRIu64 " broke %" PRIu64 " promises\n", run->rounds, run->broken - before);
+    history_free(round.history);
+    (void)fflush(stdout);
+}
+
+/* ---- start and end ---- */
+
+static void lay_out(struct run *run)
+{
+    const struct options *options = run->options;
+    bool fail = !options->steady_links;
+
+    run->links = links_create(&run->servers, options->seed + 1, fail);
+    run->rules.n_databases = options->chain + 1;
+    run->rules.upstreams_fail = options->chain > 0 && (fail || options->kills_ms > 0);
+    for (unsigned database = 0; database <= options->chain; database++) {
+        run->rules.upstream_of[database] = (int)database - 1;
+        if (database > 0)
+            run->servers.ports[database] = links_add(run->links, database - 1);
+        for (unsigned i = 0; i < options->writers; i++)
+            servers_add(&run->servers, database, false);
+        servers_add(&run->servers, database, true);
+        run->servers.list[run->servers.n - 1].start_at_ms = UINT64_MAX;
+    }
+}
+
+static void wait_for(struct run *run, const struct server *server)
+{
+    uint64_t until_ms = clock_ms() + DRAIN_MS;
+    int fd = -1;
+
+    while (fd < 0 && clock_ms() < until_ms) {
+        servers_look_after(&run->servers, clock_ms());
+        fd = servers_connect(server, 0);
+        if (fd < 0)
+            (void)usleep(5000);
+    }
+    if (fd < 0) {
+        fprintf(stderr, "a server does not start; see %s/log\n", run->folder);
+        servers_stop(&run->servers);
+        exit(2);
+    }
+    (void)close(fd);
+}
+
+/* A read-only server needs a database. */
+static void start_all(struct run *run)
+{
+    for (int round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < run->servers.n; i++) {
+            struct server *server = &run->servers.list[i];
+
+            if (server->read_only == (round == 1)) {
+                server->start_at_ms = 0;
+                wait_for(run, server);
+            }
+        }
+    }
+}
+
+static void begin(struct run *run, const struct options *options)
+{
+    char file[512];
+
+    *run = (struct run){.options = options, .dice = options->seed};
+    (void)snprintf(run->folder, sizeof run->folder, "/tmp/histories-XXXXXX");
+    if (!mkdtemp(run->folder))
+        abort();
+    run->servers.program = options->program;
+    run->servers.folder = run->folder;
+    run->servers.file = options->file;
+    lay_out(run);
+    start_all(run);
+    links_start(run->links);
+    run->clients = clients_create(&run->servers, options->clients, &run->ticks, options->seed + 2);
+    servers_file(&run->servers, 0, file);
+    if (options->sql_writer)
+        run->sql_writer = sql_writer_create(file, &run->ticks, options->seed + 3);
+}
+
+static void remove_folder(struct run *run)
+{
+    char path[640];
+
+    for (unsigned i = 0; i < run->servers.n; i++)
+        (void)unlink(run->servers.list[i].address);
+    for (unsigned database = 0; !run->options->file && database < run->rules.n_databases;
+         database++) {
+        static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+
+        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+            (void)snprintf(path, sizeof path, "%s/pr-%u.sqlite3%s", run->folder, database, ends[i]);
+            (void)unlink(path);
+        }
+    }
+    (void)snprintf(path, sizeof path, "%s/log", run->folder);
+    (void)unlink(path);
+    (void)rmdir(run->folder);
+}
+
+static bool report(struct run *run, uint64_t took_ms)
+{
+    uint64_t nonsense = clients_nonsense(run->clients);
+    bool is_good = run->broken == 0 && run->stuck == 0 && nonsense == 0 && run->servers.died == 0;
+
+    printf("%" PRIu64 " operations in %" PRIu64 " rounds, seed %" PRIu64
+           ": %u servers, %u databases, "
+           "%" PRIu64 " answers, %" PRIu64 " errors, %" PRIu64 " rows of another program; "
+           "%.1f s, %.0f operations a second; %" PRIu64 " kills; %" PRIu64 " broken promises\n",
+        run->operations, run->rounds, run->options->seed, run->servers.n, run->rules.n_databases,
+        clients_answers(run->clients), clients_errors(run->clients),
+        run->sql_writer ? sql_writer_rows(run->sql_writer) : 0, (double)took_ms / 1000,
+        (double)run->operations * 1000 / (double)(took_ms ? took_ms : 1), run->servers.kills,
+        run->broken);
+    if (!is_good)
+        printf("%" PRIu64 " times stuck, %" PRIu64 " answers that are none, %" PRIu64
+               " servers ended by themselves; left in %s\n",
+            run->stuck, nonsense, run->servers.died, run->folder);
+    return is_good;
+}
+
+static bool play(const struct options *options)
+{
+    static struct run run; /* too large for the stack, and the links keep a pointer to it */
+    uint64_t began_ms, took_ms = 0;
+    bool is_good;
+
+    begin(&run, options);
+    began_ms = clock_ms();
+    while (options->operations ? run.operations < options->operations
+                               : took_ms < options->seconds * 1000) {
+        play_round(&run);
+        took_ms = clock_ms() - began_ms;
+    }
+    links_free(run.links);
+    servers_stop(&run.servers);
+    is_good = report(&run, took_ms);
+    clients_free(run.clients);
+    if (run.sql_writer)
+        sql_writer_free(run.sql_writer);
+    if (is_good)
+        remove_folder(&run);
+    return is_good;
+}
+
+/* ---- options ---- */
+
+static void explain(void)
+{
+    puts("Usage: torture_histories [OPTION]...\n"
+         "Asks real servers, kills them, and looks whether their answers keep the promises.\n\n"
+         "  --seed N         of all that is chosen by chance [1]\n"
+         "  --seconds N      how long [5]\n"
+         "  --operations N   how many requests instead\n"
+         "  --round N        requests between two looks [10000]\n"
+         "  --writers N      read-write servers on each database, beside a read-only one [3]\n"
+         "  --clients N      connections to each server [4]\n"
+         "  --depth N        requests under way on each at most, in every third round [16]\n"
+         "  --chain N        databases on top of the first one; their links fail [0]\n"
+         "  --steady-links   ... they don't\n"
+         "  --kills MS       kill a server (sometimes all) about every MS milliseconds; 0: never "
+         "[250]\n"
+         "  --sql-writer     another program writes to the first database as well (SQLite)\n"
+         "  --file FILE      the database of all servers, or PostgreSQL's; without --chain\n"
+         "  --prservd FILE   the program [beside this one]");
+}
+
+static void read_options(struct options *options, int n_words, char **words)
+{
+    static const struct option known[] = {{"seed", 1, NULL, 's'}, {"seconds", 1, NULL, 't'},
+        {"operations", 1, NULL, 'o'}, {"round", 1, NULL, 'r'}, {"writers", 1, NULL, 'w'},
+        {"clients", 1, NULL, 'c'}, {"depth", 1, NULL, 'd'}, {"chain", 1, NULL, 'u'},
+        {"steady-links", 0, NULL, 'l'}, {"kills", 1, NULL, 'k'}, {"sql-writer", 0, NULL, 'q'},
+        {"file", 1, NULL, 'f'}, {"prservd", 1, NULL, 'p'}, {"help", 0, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
+    int letter;
+
+    while ((letter = getopt_long(n_words, words, "", known, NULL)) != -1) {
+        uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
+
+        switch (letter) {
+        case 's':
+            options->seed = number;
+            break;
+        case 't':
+            options->seconds = number;
+            break;
+        case 'o':
+            options->operations = number;
+            break;
+        case 'r':
+            options->round = number;
+            break;
+        case 'w':
+            options->writers = (unsigned)number;
+            break;
+        case 'c':
+            options->clients = (unsigned)number;
+            break;
+        case 'd':
+            options->depth = (unsigned)number;
+            break;
+        case 'u':
+            options->chain = (unsigned)number;
+            break;
+        case 'l':
+            options->steady_links = true;
+            break;
+        case 'k':
+            options->kills_ms = number;
+            break;
+        case 'q':
+            options->sql_writer = true;
+            break;
+        case 'f':
+            options->file = optarg;
+            break;
+        case 'p':
+            options->program = optarg;
+            break;
+        default:
+            explain();
+            exit(letter == 'h' ? 0 : 2);
+        }
+    }
+}
+
+int main(int n_words, char **words)
+{
+    struct options options = {.seed = 1,
+        .seconds = 5,
+        .round = 10000,
+        .kills_ms = 250,
+        .writers = 3,
+        .clients = 4,
+        .depth = 16};
+    char program[512];
+    const char *slash = strrchr(words[0], '/');
+
+    (void)snprintf(program, sizeof program, "%.*s/../../prservd",
+        slash ? (int)(slash - words[0]) : 1, slash ? words[0] : ".");
+    options.program = program;
+    read_options(&options, n_words, words);
+    if (options.round == 0 || options.writers == 0 || options.depth == 0 ||
+        options.depth > MOST_DEPTH || options.clients == 0 ||
+        (options.chain + 1) * (options.writers + 1) > MOST_SERVERS ||
+        options.chain >= HISTORY_MOST_DATABASES ||
+        (options.file && (options.chain > 0 || options.sql_writer))) {
+        fprintf(stderr, "these options can't be used together; see --help\n");
+        return 2;
+    }
+    return play(&options) ? 0 : 1;
+}
