@@ -24,6 +24,7 @@ struct postgres_attempt {
     char *conninfo;
     struct postgres_aim aim;
     char name[POSTGRES_NAME_BYTES];
+    pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
     int holders; /* the thread, and who began it */
@@ -155,14 +156,8 @@ static void *run_attempt(void *context)
 
 static int start_thread(struct postgres_attempt *attempt, struct error *error)
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int code;
+    int code = pthread_create(&attempt->thread, NULL, run_attempt, attempt);
 
-    (void)pthread_attr_init(&attributes);
-    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    code = pthread_create(&thread, &attributes, run_attempt, attempt);
-    (void)pthread_attr_destroy(&attributes);
     if (code == 0)
         return 0;
     return error_set(
@@ -219,8 +214,11 @@ bool postgres_attempt_take(
         attempt->outcome.connection = NULL;
     }
     (void)pthread_mutex_unlock(&attempt->mutex);
-    if (is_over)
+    if (is_over) { /* the thread is at its end, too; what libpq's libraries keep for it goes with it
+                    */
+        (void)pthread_join(attempt->thread, NULL);
         let_go(attempt);
+    }
     return is_over;
 }
 
@@ -236,6 +234,8 @@ void postgres_pause(uint64_t until_ms)
 
 void postgres_attempt_abandon(struct postgres_attempt *attempt)
 {
-    if (attempt)
-        let_go(attempt);
+    if (!attempt)
+        return;
+    (void)pthread_detach(attempt->thread);
+    let_go(attempt);
 }
