@@ -26,6 +26,7 @@
 #include <uthash.h>
 
 #define LOCK_SLICE_MS 20
+#define LARGE_BATCH 8 /* smaller ones are always looked at: known content waits for no lock */
 #define MEMORY_BYTES ((size_t)64 * 1024 * 1024)
 
 /* A package that some waiting request is about, and whose request it is. */
@@ -43,6 +44,7 @@ struct writer {
     struct busy_package *busy;
     struct buffer key;
     struct wants wants;
+    bool skips_look; /* the last look at a large batch was in vain: a round trip for nothing */
     uint64_t n_waiting;
     uint64_t n_added;            /* rows of the transaction under way */
     pthread_mutex_t stats_mutex; /* guards stats */
@@ -234,9 +236,9 @@ static void skip_new(struct writer *writer, struct job_list *arrived, struct job
     }
 }
 
-/* A database that is away may be back in time. */
-static void wait_for_database(
-    struct writer *writer, struct job_list *arrived, struct job_list *finished)
+/* Leaves all of them to the store pass: the database is away, and may be back in time; or looking
+ * would be in vain. */
+static void wait_all(struct writer *writer, struct job_list *arrived, struct job_list *finished)
 {
     struct job *job;
 
@@ -244,6 +246,29 @@ static void wait_for_database(
         STAILQ_REMOVE_HEAD(arrived, link);
         wait_for_lock(writer, job, finished);
     }
+}
+
+static size_t count_jobs(const struct job_list *jobs)
+{
+    const struct job *job;
+    size_t n = 0;
+
+    STAILQ_FOREACH (job, jobs, link)
+        n++;
+    return n;
+}
+
+/* Looks at all; where almost everything of a large batch was new, the next one is not looked at,
+ * if looking costs a round trip. */
+static void look_and_learn(struct writer *writer, struct job_list *arrived,
+    struct job_list *finished, enum store_patience patience)
+{
+    size_t n_arrived = writer->store->far ? count_jobs(arrived) : 0;
+    uint64_t n_before = writer->n_waiting;
+
+    look_at_all(writer, arrived, finished, patience);
+    if (n_arrived >= LARGE_BATCH)
+        writer->skips_look = (writer->n_waiting - n_before) * 4 > n_arrived * 3;
 }
 
 void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
@@ -259,14 +284,18 @@ void writer_look(struct writer *writer, struct job_list *arrived, struct job_lis
     if (STAILQ_EMPTY(arrived))
         return;
     result = wants_gather(&writer->wants, writer->store, arrived, finished, &error);
+    if (result == 0 && writer->skips_look && count_jobs(arrived) >= LARGE_BATCH) {
+        wait_all(writer, arrived, finished);
+        return;
+    }
     if (result == 0)
         result = store_begin_read(writer->store, patience, &error);
     if (result == 0)
         result = memory_refresh(writer->memory, &error);
     if (result == 0)
-        look_at_all(writer, arrived, finished, patience);
+        look_and_learn(writer, arrived, finished, patience);
     else if (result == ERROR_LOCKED && far)
-        wait_for_database(writer, arrived, finished);
+        wait_all(writer, arrived, finished);
     else if (patience == STORE_WAITS)
         fail_all(arrived, finished, result, &error);
     store_rollback(writer->store);
@@ -373,6 +402,8 @@ void writer_store(struct writer *writer, struct job_list *finished)
             log_often(writer->log, LOG_ERROR, "%s", error.text);
         }
     }
+    if (result != 0 || writer->n_added * 2 < writer->n_waiting)
+        writer->skips_look = false;
     if (result == ERROR_LOCKED) {
         try_again(writer, finished, &error);
         return;
