@@ -255,7 +255,7 @@ def test_transactions_that_give_way_are_tried_again(
 
 
 def test_a_package_that_somebody_holds_is_waited_for(serve, shared_cluster, database):
-    """Other packages are not: each request has its own time."""
+    """Known content needs no lock, and is answered meanwhile."""
     server = serve("--file", database)
     assert server.get_pr(*M4, "a") == "0"
     holder = subprocess.Popen(

@@ -23,8 +23,8 @@ static const char schema[] =
 /* ---- settings ---- */
 
 /* Indexes are always right here, also before statistics are there to say so. A lock is not
- * waited for long: others, which need it not, are behind. A transaction that its server has left,
- * or that a dead network has cut off, must not keep others out. */
+ * waited for long: what has arrived since is looked at in between. A transaction that its server
+ * has left, or that a dead network has cut off, must not keep others out. */
 static const char settings[] =
     "SET client_min_messages = warning; SET default_transaction_isolation = 'read committed'; "
     "SET lock_timeout = " LOCK_TIMEOUT "; SET idle_in_transaction_session_timeout = '5s'; "
