@@ -25,6 +25,7 @@ struct importing {
     bool dry_run;
     bool keep_going;
     bool fetched; /* the shelf has what the server has */
+    bool shelf_failed;
     bool at_end;
     struct progress progress;
 
@@ -93,14 +94,19 @@ static int is_new(void *context, const struct prserv_row *row)
     return !known;
 }
 
-/* A row that is stored, or would be. It counts as known if the file had it before. */
+/* A row that is stored, or would be. It counts as known if the file had it before. That it
+ * can't be counted is said once. */
 static int count_stored(struct importing *importing, const struct prserv_row *row)
 {
     struct error error;
     bool first;
 
-    if (shelf_add(importing->shelf, row, SERVER, &first, &error) != 0)
+    if (importing->shelf_failed)
+        return CLI_NO;
+    if (shelf_add(importing->shelf, row, SERVER, &first, &error) != 0) {
+        importing->shelf_failed = true;
         return fail_shelf(&error);
+    }
     if (first)
         importing->n_new++;
     else
