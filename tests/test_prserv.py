@@ -60,6 +60,22 @@ def test_every_command_explains_itself(server):
             assert f"] {command}" in done.stdout
 
 
+def test_options_have_a_short_and_a_long_form(server):
+    assert prserv("ping", "-h").stdout == prserv("ping", "--help").stdout
+    assert prserv(f"--server={server.address}", "ping").returncode == 0
+    assert prserv("ping", f"--server={server.address}").returncode == 0
+
+
+def test_long_times_are_told_in_seconds(server):
+    stats = server.ask({"get-stats": {}})
+    stats["batches"]["count"] = 1
+    stats["batches"]["commit_us"] = {"p50": 7, "p99": 8200, "max": 2_500_000}
+    with FakeUpstream() as fake:
+        fake.behave = lambda talk, *_: talk.answer(stats) or True
+        done = prserv("--server", fake.address, "status")
+    assert "p50 7 us, p99 8.2 ms, max 2.5 s" in done.stdout
+
+
 def test_long_checksums_travel_in_chunks(server):
     assert (
         prserv("--server", server.address, "get", *PACKAGE, "x" * 100_000).stdout
