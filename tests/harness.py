@@ -15,6 +15,7 @@ BUILD = Path(os.environ.get("PRSERVD_TEST_BUILD", ROOT / "build"))
 PRSERVD = BUILD / "prservd"
 PRSERV = BUILD / "prserv"
 SANITIZER = os.environ.get("PRSERVD_TEST_SANITIZER", "")
+COVERAGE = bool(os.environ.get("PRSERVD_TEST_COVERAGE"))
 PATIENCE = 30  # seconds that a poll waits before the test fails
 
 OPENING = b"PRSERVICE 1.0\nneeds-headers: false\n\n"

@@ -103,11 +103,13 @@ def test_without_any_descriptor_it_tries_again_by_itself(server):
 
 
 def test_it_stops_while_a_client_looks_at_its_refusal(server):
-    with server.client() as client:
-        client.send(b"this is no JSON\n" * 3 + b'{"chunk-stream": null}\nx\n')
-        client.socket.shutdown(socket.SHUT_WR)
-        assert "invoke-error" in client.receive()
-        server.stop()
+    """Until the client has closed it, so that the refusal is not lost by a reset."""
+    with server.client(opening=b"NO SUCH SERVICE 1.0\n\n") as client:
+        while client.receive_line():
+            pass
+        server.process.send_signal(signal.SIGTERM)
+        poll(lambda: "Stopping" in server.log, "the signal")
+    server.stop()
 
 
 def test_who_reads_late_gets_everything(serve, tmp_path):
@@ -191,6 +193,20 @@ def test_a_database_that_was_spoilt_ends_an_export_midway(serve, tmp_path):
         with pytest.raises(EOFError):
             client.receive()
     assert "An export broke off: " in server.log
+
+
+def test_a_database_that_was_spoilt_is_an_error_before_an_upstream_is_asked(
+    serve, tmp_path
+):
+    """With history, what is known here need not be asked there."""
+    path = tmp_path / "rows.db"
+    fill(path, 5000)
+    with FakeUpstream(uval="1") as upstream:
+        server = serve("--file", path, "--upstream", upstream.address)
+        spoil(path)
+        with pytest.raises(Refused, match="malformed"):
+            server.get_pr("p4-1.0-r0", "core2-64", "new", history=True)
+        assert not upstream.requests
 
 
 # ---- the upstream ----

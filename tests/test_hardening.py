@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from harness import BUILD, PRSERV, PRSERVD, ROOT, SANITIZER
+from harness import BUILD, COVERAGE, PRSERV, PRSERVD, ROOT, SANITIZER
 
 PROGRAMS = [PRSERVD, PRSERV, BUILD / "src" / "client" / "libprserv.so.0"]
 
@@ -40,6 +40,9 @@ def test_nothing_writable_is_executable(program):
 
 
 @pytest.mark.skipif(bool(SANITIZER), reason="sanitizers bring their own")
+@pytest.mark.skipif(
+    COVERAGE, reason="they need an optimiser, which coverage does without"
+)
 def test_calls_that_overflow_buffers_are_caught(program):
     names = tell("readelf", "-sW", "--dyn-syms", program)
     assert re.search(r"UND __stack_chk_fail\b", names)

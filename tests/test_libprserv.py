@@ -13,7 +13,7 @@ import time
 import pytest
 
 from fake_upstream import FakeUpstream, FullBacklog, reserve_port
-from harness import BUILD, ROOT, SANITIZER, Server, clean_environment, poll
+from harness import BUILD, COVERAGE, ROOT, SANITIZER, Server, clean_environment, poll
 
 MEMORY, ARGUMENT, CONNECTION, TIMEOUT, PROTOCOL, REFUSED, STOPPED = range(-1, -8, -1)
 
@@ -864,7 +864,19 @@ def compile_as_a_stranger(installed, source, program, static):
 
 
 @needs_an_install
-@pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
+@pytest.mark.parametrize(
+    "static",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(
+                COVERAGE, reason="strangers don't link what counts for coverage"
+            ),
+        ),
+    ],
+    ids=["shared", "static"],
+)
 def test_a_strangers_program_is_compiled_and_runs(installed, server, tmp_path, static):
     source = ROOT / "examples/ask_revision.c"
     program = tmp_path / "stranger"

@@ -48,7 +48,8 @@ def breaking_off(text):
 
 
 @pytest.mark.parametrize(
-    "text", [b'PRAUTO$v$a$c = "1"\n', b'{"metainfo":{},"datainfo":[', HEADER.encode()]
+    "text",
+    [b'PRAUTO$v$a$c = "1"\n', b'{"metainfo":{},"datainfo":[', HEADER.encode() + b"v,a"],
 )
 def test_a_file_that_breaks_off_while_it_is_read_is_named(server, text):
     with breaking_off(text) as stream:
@@ -82,6 +83,22 @@ def test_a_name_that_only_begins_like_an_override_is_none(server):
     done = move(server, "export", "--all")
     assert 'PRAUTO$x$all$c:appendix = "1"' in done.stdout
     assert "c:append:low" not in done.stdout and "c:append:low" in done.stderr
+
+
+def test_packages_of_one_name_share_the_greatest_of_their_values(server):
+    rows = [("x", "y_z", "c", "5"), ("x", "zz", "c", "1"), ("x_y", "z", "c", "3")]
+    store(server, rows)
+    done = move(server, "export", "--lockdown")
+    assert done.stdout.count("PRAUTO_x_y_z = ") == 1
+    assert 'PRAUTO_x_y_z = "5"' in done.stdout
+
+
+def test_a_file_that_ends_midway_is_not_compared(server, tmp_path):
+    path = tmp_path / "half.json"
+    path.write_text('{"metainfo":{},"datainfo":[')
+    done = prserv("diff", str(path), server.address)
+    assert done.returncode == 2
+    assert f"{path}:1: the JSON ends midway" in done.stderr
 
 
 # ---- no room ----
