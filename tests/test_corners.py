@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fake_upstream import FakeUpstream
@@ -127,6 +128,35 @@ def test_who_reads_late_gets_everything(serve, tmp_path):
 
 def waits_to_be_read(client):
     return len(client.socket.recv(1 << 20, socket.MSG_PEEK))
+
+
+def test_who_asks_much_at_once_waits_to_be_let_in(serve):
+    """Half of the memory for requests is the most that is under way. The others are asked for
+    when there is room again, and nobody is forgotten."""
+    text = "x" * 60_000
+
+    def ask_twice(number):
+        with server.client() as client:
+            for name in "ab":
+                client.post(
+                    {
+                        "get-pr": {
+                            "version": f"{number}-{name}-{text}",
+                            "pkgarch": "a",
+                            "checksum": "c",
+                        }
+                    }
+                )
+            return [client.receive() for _ in "ab"]
+
+    with FakeUpstream(umax="1") as upstream, ThreadPoolExecutor(50) as pool:
+        upstream.hold()
+        server = serve("--max-memory-bytes", 16 << 20, "--upstream", upstream.address)
+        answers = [pool.submit(ask_twice, number) for number in range(50)]
+        poll(lambda: len(upstream.requests) >= 10, "those that are let in")
+        assert len(upstream.requests) < 100
+        upstream.release()
+        assert {str(each.result()) for each in answers} == {str([{"value": "1.0"}] * 2)}
 
 
 # ---- the database ----

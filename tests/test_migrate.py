@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -53,6 +54,19 @@ def source(tmp_path):
     path = tmp_path / "source.sqlite3"
     make_database(path, main=make_rows(2000))
     return path
+
+
+def test_people_read_what_came_of_it(source, tmp_path):
+    done = subprocess.run(
+        [BUILD / "prserv", "migrate", source, tmp_path / "target"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 2,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    digests = re.findall(r"2000 rows.* ([0-9a-f]{32,})", done.stdout)
+    assert len(digests) == 2 and digests[0] == digests[1], done.stdout
 
 
 # ---- SQLite alone ----

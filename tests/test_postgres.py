@@ -1,5 +1,6 @@
 """What is special about a database of PostgreSQL: its tables, its texts, its errors."""
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -359,3 +360,52 @@ def test_an_export_of_many_rows(serve, shared_cluster, database):
         assert len(client.export(history=True)["datainfo"]) == 50 + 50 * 2000
         assert len(client.export()["datainfo"]) == 50 * 2000
         assert len(client.export(version="recipe-7")["datainfo"]) == 2000
+
+
+# ---- what else can be asked, and said ----
+
+
+def test_it_describes_its_table_as_the_protocol_has_it(serve, database):
+    server = serve("--file", database)
+    columns = server.ask({"export": {"colinfo": True}})["metainfo"]["col_info"]
+    names = [column["name"] for column in columns]
+    assert names == ["version", "pkgarch", "checksum", "value"]
+
+
+def test_a_database_that_may_only_be_read(serve, shared_cluster, databases):
+    """From now on; a reader goes on all the same."""
+    uri = databases()
+    name = name_of(uri)
+    writer = serve("--file", uri)
+    reader = serve("--file", uri, "--read-only", folder="reader")
+    assert writer.get_pr(*M4, "a") == "0"
+    shared_cluster.psql(
+        f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
+    )
+    shared_cluster.terminate_backends()
+    poll(lambda: "may only be read" in refusal(writer), "the refusal")
+    poll(lambda: reader_sees(reader), "the reader")
+
+
+def refusal(server):
+    try:
+        return server.get_pr(*M4, "b")
+    except Refused as refused:
+        return str(refused)
+
+
+def reader_sees(server):
+    with contextlib.suppress(Refused):
+        return server.ask({"get-stats": {}})["database"]["rows"] == 1
+
+
+def test_how_much_a_commit_waits_for_is_the_servers_choice(
+    serve, shared_cluster, databases
+):
+    """Whatever the database is set to."""
+    uri = databases()
+    name = name_of(uri)
+    shared_cluster.psql(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    for number, sync in enumerate(("full", "normal", "off")):
+        server = serve("--file", uri, "--sync", sync, folder=sync)
+        assert server.get_pr(*M4, sync) == str(number)
