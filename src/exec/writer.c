@@ -44,9 +44,10 @@ struct writer {
     struct busy_package *busy;
     struct buffer key;
     struct wants wants;
-    bool skips_look; /* the last look at a large batch was in vain: a round trip for nothing */
-    uint64_t n_waiting;
-    uint64_t n_added;            /* rows of the transaction under way */
+    bool skips_look;    /* the last look at a large batch was in vain: a round trip for nothing */
+    bool leaves_held;   /* the last transaction waited for a package in vain: the others go first */
+    uint64_t n_decided; /* requests of the transaction under way */
+    uint64_t n_added;   /* its rows */
     pthread_mutex_t stats_mutex; /* guards stats */
     struct batch_stats stats;
 };
@@ -154,7 +155,6 @@ static void wait_for_lock(struct writer *writer, struct job *job, struct job_lis
     decide_again(job);
     if (busy) {
         STAILQ_INSERT_TAIL(&writer->waiting, job, link);
-        writer->n_waiting++;
     } else {
         job->result = error_set_memory(&job->error);
         finish(finished, job);
@@ -264,11 +264,11 @@ static void look_and_learn(struct writer *writer, struct job_list *arrived,
     struct job_list *finished, enum store_patience patience)
 {
     size_t n_arrived = writer->store->far ? count_jobs(arrived) : 0;
-    uint64_t n_before = writer->n_waiting;
+    size_t n_before = n_arrived >= LARGE_BATCH ? count_jobs(&writer->waiting) : 0;
 
     look_at_all(writer, arrived, finished, patience);
     if (n_arrived >= LARGE_BATCH)
-        writer->skips_look = (writer->n_waiting - n_before) * 4 > n_arrived * 3;
+        writer->skips_look = (count_jobs(&writer->waiting) - n_before) * 4 > n_arrived * 3;
 }
 
 void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
@@ -337,10 +337,10 @@ static int commit(struct writer *writer, struct error *error)
         return result;
     (void)pthread_mutex_lock(&writer->stats_mutex);
     writer->stats.count++;
-    writer->stats.requests += writer->n_waiting;
+    writer->stats.requests += writer->n_decided;
     writer->stats.rows += writer->n_added;
-    if (writer->n_waiting > writer->stats.largest)
-        writer->stats.largest = writer->n_waiting;
+    if (writer->n_decided > writer->stats.largest)
+        writer->stats.largest = writer->n_decided;
     histogram_add(&writer->stats.commit_us, clock_us() - before_us);
     (void)pthread_mutex_unlock(&writer->stats_mutex);
     return 0;
@@ -352,10 +352,10 @@ static int store_all(struct writer *writer, struct error *error)
     struct job *job;
     int result = memory_refresh(writer->memory, error);
 
-    writer->n_added = 0;
     STAILQ_FOREACH (job, &writer->waiting, link) {
         if (result == 0)
             result = store_one(writer, job, error);
+        writer->n_decided++;
     }
     return result == 0 ? commit(writer, error) : result;
 }
@@ -367,53 +367,101 @@ static void expire(struct writer *writer, struct job_list *finished, const struc
 
     while ((job = STAILQ_FIRST(&writer->waiting)) && wants_is_over(writer->store, job)) {
         STAILQ_REMOVE_HEAD(&writer->waiting, link);
-        writer->n_waiting--;
         fail(finished, job, ERROR_LOCKED, error);
     }
-    if (STAILQ_EMPTY(&writer->waiting))
-        clear_busy(writer);
 }
 
-/* Lets them go on waiting, undecided, if they have not waited for too long. */
-static void try_again(struct writer *writer, struct job_list *finished, const struct error *error)
+/* Moves those away whose packages somebody else holds. */
+static void set_aside(struct writer *writer, struct job_list *held)
+{
+    struct job_list ours = STAILQ_HEAD_INITIALIZER(ours);
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(&writer->waiting))) {
+        bool holds = store_holds(writer->store, job->request->version, job->request->pkgarch);
+
+        STAILQ_REMOVE_HEAD(&writer->waiting, link);
+        STAILQ_INSERT_TAIL(holds ? &ours : held, job, link);
+    }
+    STAILQ_CONCAT(&writer->waiting, &ours);
+}
+
+/* Decides and stores what is waiting; what it can't, because somebody else holds the package, is
+ * moved to held. */
+static int transact(struct writer *writer, struct job_list *held, struct error *error)
+{
+    int result = store_begin_write(writer->store, writer->leaves_held ? 0 : LOCK_SLICE_MS, error);
+
+    if (result != 0)
+        return result;
+    if (writer->leaves_held)
+        set_aside(writer, held);
+    if (STAILQ_EMPTY(&writer->waiting)) {
+        store_rollback(writer->store);
+        return 0;
+    }
+    result = store_all(writer, error);
+    if (result != 0) {
+        store_rollback(writer->store);
+        memory_forget(writer->memory);
+        log_often(writer->log, LOG_ERROR, "%s", error->text);
+    }
+    return result;
+}
+
+/* Does the next transaction leave out what others hold? If this one waited for that in vain; and
+ * then as long as there is something else. */
+static bool learn(const struct writer *writer, const struct job_list *held, int result)
+{
+    if (!writer->store->far)
+        return false;
+    return writer->leaves_held ? !STAILQ_EMPTY(held) && writer->n_added > 0
+                               : result == ERROR_LOCKED;
+}
+
+/* They go on waiting, undecided, if they have not waited for too long. */
+static void try_again(struct writer *writer, struct job_list *jobs, struct job_list *finished,
+    const struct error *error)
 {
     struct job *job;
 
-    STAILQ_FOREACH (job, &writer->waiting, link)
+    STAILQ_FOREACH (job, jobs, link)
         decide_again(job);
+    STAILQ_CONCAT(&writer->waiting, jobs);
     expire(writer, finished, error);
 }
 
 void writer_store(struct writer *writer, struct job_list *finished)
 {
+    struct job_list held = STAILQ_HEAD_INITIALIZER(held);
+    struct job_list ours = STAILQ_HEAD_INITIALIZER(ours);
     struct error error;
     int result;
 
     if (STAILQ_EMPTY(&writer->waiting))
         return;
+    writer->n_decided = writer->n_added = 0;
     result = wants_gather(&writer->wants, writer->store, &writer->waiting, finished, &error);
     if (result == 0)
-        result = store_begin_write(writer->store, LOCK_SLICE_MS, &error);
-    if (result == 0) {
-        result = store_all(writer, &error);
-        if (result != 0) {
-            store_rollback(writer->store);
-            memory_forget(writer->memory);
-            log_often(writer->log, LOG_ERROR, "%s", error.text);
-        }
-    }
-    if (result != 0 || writer->n_added * 2 < writer->n_waiting)
+        result = transact(writer, &held, &error);
+    if (result != 0 || writer->n_added * 2 < writer->n_decided)
         writer->skips_look = false;
-    if (result == ERROR_LOCKED) {
-        try_again(writer, finished, &error);
-        return;
+    writer->leaves_held = learn(writer, &held, result);
+    STAILQ_CONCAT(&ours, &writer->waiting);
+    if (!STAILQ_EMPTY(&held)) {
+        struct error why;
+
+        (void)error_set(&why, ERROR_LOCKED, "another server holds the package in the database");
+        try_again(writer, &held, finished, &why); /* the older ones */
     }
     if (result == 0)
-        STAILQ_CONCAT(finished, &writer->waiting);
+        STAILQ_CONCAT(finished, &ours);
+    else if (result == ERROR_LOCKED)
+        try_again(writer, &ours, finished, &error);
     else
-        fail_all(&writer->waiting, finished, result, &error);
-    writer->n_waiting = 0;
-    clear_busy(writer);
+        fail_all(&ours, finished, result, &error);
+    if (STAILQ_EMPTY(&writer->waiting))
+        clear_busy(writer);
     memory_trim(writer->memory);
 }
 
@@ -436,7 +484,6 @@ void writer_give_up(struct writer *writer, struct job_list *finished)
         writer->store->far ? "away or locked by another server; nobody knows what was stored"
                            : "locked by another process; nothing was stored");
     fail_all(&writer->waiting, finished, ERROR_LOCKED, &error);
-    writer->n_waiting = 0;
     clear_busy(writer);
 }
 

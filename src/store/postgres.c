@@ -32,6 +32,9 @@
 #define LONGEST_PAUSE_MS 2000
 #define MOST_RESULTS (1 + POSTGRES_LOCK_RESULTS + POSTGRES_FACTS_RESULTS) /* BEGIN and these */
 
+/* Which of the packages that are wanted. */
+enum locking { LOCK_NOTHING, LOCK_ALL, LOCK_FREE };
+
 static struct postgres_store *of(struct store *base)
 {
     return (struct postgres_store *)base;
@@ -61,7 +64,6 @@ static int begin_attempt(struct postgres_store *store, struct error *error)
         .conninfo = conninfo_of(store),
         .writes = store->role == STORE_WRITER,
         .sync = store->options.sync,
-        .log = store->options.log,
     };
 
     return postgres_attempt_begin(&store->attempt, &aim, error);
@@ -80,6 +82,17 @@ static void pause_attempts(struct postgres_store *store)
         store->pause_ms * 2 < LONGEST_PAUSE_MS ? store->pause_ms * 2 : LONGEST_PAUSE_MS;
 }
 
+static void tell(const struct postgres_store *store, const struct postgres_session *session)
+{
+    if (session->made_tables)
+        log_write(store->options.log, LOG_INFO, "Made the tables in %s", store->name);
+    if (session->loses_commits)
+        log_often(store->options.log, LOG_WARNING,
+            "The database %s runs with fsync=off: the power failing can take back answers that "
+            "were sent",
+            store->name);
+}
+
 static int adopt(
     struct postgres_store *store, struct postgres_outcome *outcome, struct error *error)
 {
@@ -94,7 +107,8 @@ static int adopt(
         log_write(store->options.log, LOG_INFO, "The database %s is back", store->name);
     store->away.text[0] = '\0';
     store->link.connection = outcome->connection;
-    store->has_tables = outcome->has_tables;
+    tell(store, &outcome->session);
+    store->has_tables = outcome->session.has_tables;
     return postgres_link_attach(&store->link, error);
 }
 
@@ -118,8 +132,10 @@ static int connect_until(
         return 0;
     if (!store->attempt && clock_ms() >= store->next_try_ms)
         code = begin_attempt(store, error);
-    if (code != 0)
+    if (code != 0) {
+        pause_attempts(store);
         return code;
+    }
     if (!store->attempt) {
         postgres_pause(until_ms < store->next_try_ms ? until_ms : store->next_try_ms);
         return still_away(store, error);
@@ -195,9 +211,11 @@ static void clear_results(PGresult **results, size_t n)
 }
 
 /* Asks for what is wanted; a writer locks it first. */
-static int ask(struct postgres_store *store, bool locks, struct error *error)
+static int ask(struct postgres_store *store, enum locking locking, struct error *error)
 {
     PGresult *results[MOST_RESULTS] = {NULL};
+    const bool locks = locking != LOCK_NOTHING;
+    const bool only_free = locking == LOCK_FREE;
     const size_t n = locks ? MOST_RESULTS : POSTGRES_FACTS_RESULTS;
     int code = postgres_facts_want(store->facts, store->wants, error);
 
@@ -209,12 +227,13 @@ static int ask(struct postgres_store *store, bool locks, struct error *error)
     if (locks)
         code = send_plain(store, "BEGIN", error);
     if (code == 0 && locks)
-        code = postgres_facts_send_lock(store->facts, &store->link, error);
+        code = postgres_facts_send_lock(store->facts, &store->link, only_free, error);
     if (code == 0)
         code = postgres_facts_send(store->facts, &store->link, error);
     code = end_pipeline(store, code, results, n, error);
     if (code == 0) {
-        code = postgres_facts_take(store->facts, results[n - 1], error);
+        code = postgres_facts_take(
+            store->facts, results[n - 1], only_free ? results[n - 2] : NULL, error);
         results[n - 1] = NULL;
     }
     clear_results(results, n);
@@ -224,14 +243,18 @@ static int ask(struct postgres_store *store, bool locks, struct error *error)
 /* A reader may be there before the tables. */
 static int look_for_tables(struct postgres_store *store, struct error *error)
 {
-    const struct postgres_aim aim = {.conninfo = conninfo_of(store), .log = store->options.log};
+    const struct postgres_aim aim = {.conninfo = conninfo_of(store)};
+    struct postgres_session session;
+    int code;
 
-    return store->has_tables
-               ? 0
-               : postgres_prepare_session(&store->link, &aim, &store->has_tables, error);
+    if (store->has_tables)
+        return 0;
+    code = postgres_prepare_session(&store->link, &aim, &session, error);
+    store->has_tables = session.has_tables;
+    return code;
 }
 
-static int begin(struct postgres_store *store, bool writes, struct error *error)
+static int begin(struct postgres_store *store, enum locking locking, struct error *error)
 {
     const struct store_wants *wants = store->wants;
     int code = connect_soon(store, error);
@@ -241,7 +264,7 @@ static int begin(struct postgres_store *store, bool writes, struct error *error)
     store->link.until_ms = wants ? wants->until_ms : clock_ms() + STORE_LOCK_WAIT_MS;
     code = look_for_tables(store, error);
     if (code == 0 && wants && store->has_tables)
-        code = ask(store, writes, error);
+        code = ask(store, locking, error);
     if (code == 0)
         store->pause_ms = FIRST_PAUSE_MS;
     return code;
@@ -254,7 +277,7 @@ static int begin_read(struct store *base, enum store_patience patience, struct e
 
     if (patience == STORE_AT_ONCE)
         return error_set(error, ERROR_LOCKED, "the database %s is far away", store->name);
-    code = begin(store, false, error);
+    code = begin(store, LOCK_NOTHING, error);
     if (code != 0)
         rollback(base);
     return code;
@@ -264,9 +287,8 @@ static int begin_read(struct store *base, enum store_patience patience, struct e
 static int begin_write(struct store *base, unsigned wait_ms, struct error *error)
 {
     struct postgres_store *store = of(base);
-    int code = begin(store, true, error);
+    int code = begin(store, wait_ms > 0 ? LOCK_ALL : LOCK_FREE, error);
 
-    (void)wait_ms;
     postgres_rows_begin(&store->rows);
     if (code != 0)
         rollback(base);
@@ -299,6 +321,11 @@ static int commit(struct store *base, struct error *error)
         store->in_transaction = false;
     rollback(base);
     return code;
+}
+
+static bool holds(struct store *base, struct text version, struct text pkgarch)
+{
+    return postgres_facts_hold(of(base)->facts, version, pkgarch);
 }
 
 /* Others may have written since: nothing is kept. */
@@ -373,6 +400,7 @@ static void close_store(struct store *base)
         disconnect(store);
     postgres_facts_free(store->facts);
     postgres_rows_free(&store->rows);
+    digest_free(store->digest);
     free(store);
 }
 
@@ -404,6 +432,7 @@ int postgres_open(struct store **result, const struct store_options *options, en
         .expect = expect,
         .begin_read = begin_read,
         .begin_write = begin_write,
+        .holds = holds,
         .commit = commit,
         .rollback = rollback,
         .is_unchanged = is_unchanged,
@@ -423,12 +452,8 @@ int postgres_open(struct store **result, const struct store_options *options, en
     int code = 0;
 
     *result = NULL;
-    if (store)
-        store->facts = postgres_facts_create();
-    if (!store || !store->facts) {
-        free(store);
+    if (!store)
         return error_set_memory(error);
-    }
     store->base = (struct store){.ops = &ops, .far = true};
     store->options = *options;
     store->role = role;
@@ -436,7 +461,12 @@ int postgres_open(struct store **result, const struct store_options *options, en
     store_name(conninfo_of(store), store->name, sizeof store->name);
     store->link = (struct postgres_link){
         .name = store->name, .log = options->log, .give_up_ms = options->give_up_ms};
-    code = postgres_check_conninfo(conninfo_of(store), error);
+    store->digest = store->rows.digest = digest_create();
+    store->facts = postgres_facts_create(store->digest);
+    if (!store->digest || !store->facts)
+        code = error_set_memory(error);
+    if (code == 0)
+        code = postgres_check_conninfo(conninfo_of(store), error);
     if (code == 0 && role != STORE_KEEPER)
         code = first_connection(store, error);
     if (code != 0) {

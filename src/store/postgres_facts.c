@@ -9,22 +9,38 @@
  * The question has one element for each want that asks for anything new. */
 #include "store/postgres.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #define NO_ROW (-1)
-#define N_QUESTION 6
 
 enum { COLUMN_WANT, COLUMN_KIND, COLUMN_CHECKSUM, COLUMN_VALUE, COLUMN_ID };
+
+/* What a question consists of, an array each. */
+enum {
+    ASKS_KEY,      /* the package */
+    ASKS_DIGEST,   /* the checksum, or NULL */
+    ASKS_SMALLEST, /* value of the checksum? */
+    ASKS_LARGEST,
+    ASKS_PLACE, /* which row holds this value, or NULL */
+    ASKS_REST,
+    ASKS_FIRST, /* was the package not asked about before? */
+    N_QUESTION
+};
+enum { NAMES_KEY, NAMES_VERSION, NAMES_PKGARCH, N_NAMES };
 
 struct checksum {
     UT_hash_handle hh;
     struct checksum *next; /* of the package */
     struct text text;      /* borrowed from the want */
-    int smallest;          /* row of the result */
+    bool asks_smallest;
+    bool asks_largest;
+    int smallest; /* row of the result */
     int largest;
+    unsigned char digest[DIGEST_BYTES];
     size_t key_length;
     char key[];
 };
@@ -33,7 +49,9 @@ struct package {
     UT_hash_handle hh;
     struct checksum *checksums;
     int64_t id;
-    int rows; /* the first of them in the result */
+    bool is_held; /* locked by this transaction */
+    int rows;     /* the first of them in the result */
+    unsigned char digest[DIGEST_BYTES];
     size_t key_length;
     char key[];
 };
@@ -53,13 +71,18 @@ struct postgres_facts {
     int *next; /* for each row of the result, the next of the same package */
     struct buffer key;
     struct buffer place;
-    struct postgres_array question[N_QUESTION]; /* version, pkgarch, checksum, place, rest, first */
-    struct postgres_array names[2];             /* each package once: version, pkgarch */
+    struct digest *digest; /* borrowed */
+    struct postgres_array question[N_QUESTION];
+    struct postgres_array names[N_NAMES]; /* each package once */
 };
 
-struct postgres_facts *postgres_facts_create(void)
+struct postgres_facts *postgres_facts_create(struct digest *digest)
 {
-    return calloc(1, sizeof(struct postgres_facts));
+    struct postgres_facts *facts = calloc(1, sizeof *facts);
+
+    if (facts)
+        facts->digest = digest;
+    return facts;
 }
 
 void postgres_facts_clear(struct postgres_facts *facts)
@@ -91,8 +114,8 @@ void postgres_facts_free(struct postgres_facts *facts)
     postgres_facts_clear(facts);
     for (int i = 0; i < N_QUESTION; i++)
         postgres_array_free(&facts->question[i]);
-    postgres_array_free(&facts->names[0]);
-    postgres_array_free(&facts->names[1]);
+    for (int i = 0; i < N_NAMES; i++)
+        postgres_array_free(&facts->names[i]);
     buffer_free(&facts->key);
     buffer_free(&facts->place);
     free(facts);
@@ -111,8 +134,29 @@ static struct package *find_package(
     return package;
 }
 
+/* The key of the package's row: postgres.sql says what it is made of. */
+static bool digest_package(
+    struct digest *digest, const struct store_want *want, unsigned char result[DIGEST_BYTES])
+{
+    const uint32_t length = htonl((uint32_t)want->version.length);
+
+    digest_begin(digest);
+    digest_add(digest, (struct text){.bytes = (const char *)&length, .length = sizeof length});
+    digest_add(digest, want->version);
+    digest_add(digest, want->pkgarch);
+    return digest_end(digest, result);
+}
+
+static bool digest_checksum(
+    struct digest *digest, const struct store_want *want, unsigned char result[DIGEST_BYTES])
+{
+    digest_begin(digest);
+    digest_add(digest, want->checksum);
+    return digest_end(digest, result);
+}
+
 /* With the key at hand. */
-static struct package *add_package(struct postgres_facts *facts)
+static struct package *add_package(struct postgres_facts *facts, const struct store_want *want)
 {
     struct package *package = NULL;
 
@@ -120,6 +164,10 @@ static struct package *add_package(struct postgres_facts *facts)
         package = calloc(1, sizeof *package + facts->key.length);
     if (!package)
         return NULL;
+    if (!digest_package(facts->digest, want, package->digest)) {
+        free(package);
+        return NULL;
+    }
     package->rows = NO_ROW;
     package->key_length = facts->key.length;
     memcpy(package->key, facts->key.bytes, facts->key.length);
@@ -144,15 +192,17 @@ static struct checksum *find_checksum(
 }
 
 static struct checksum *add_checksum(
-    struct postgres_facts *facts, struct package *package, struct text text)
+    struct postgres_facts *facts, struct package *package, const struct store_want *want)
 {
     struct checksum *checksum = NULL;
 
     if (!buffer_failed(&facts->key))
         checksum = calloc(1, sizeof *checksum + facts->key.length);
-    if (!checksum)
+    if (!checksum || !digest_checksum(facts->digest, want, checksum->digest)) {
+        free(checksum);
         return NULL;
-    checksum->text = text;
+    }
+    checksum->text = want->checksum;
     checksum->smallest = checksum->largest = NO_ROW;
     checksum->key_length = facts->key.length;
     memcpy(checksum->key, facts->key.bytes, facts->key.length);
@@ -166,27 +216,59 @@ static struct checksum *add_checksum(
     return checksum;
 }
 
+static struct text digest_text(const unsigned char digest[DIGEST_BYTES])
+{
+    return (struct text){.bytes = (const char *)digest, .length = DIGEST_BYTES};
+}
+
+static void name(
+    struct postgres_facts *facts, const struct store_want *want, const struct package *package)
+{
+    postgres_array_text(&facts->names[NAMES_KEY], digest_text(package->digest));
+    postgres_array_text(&facts->names[NAMES_VERSION], text_not_null(want->version));
+    postgres_array_text(&facts->names[NAMES_PKGARCH], text_not_null(want->pkgarch));
+}
+
 static void ask(struct postgres_facts *facts, const struct store_want *want,
     const struct element *element, bool is_first)
 {
     struct postgres_array *question = facts->question;
-    struct text place = {.bytes = NULL};
-    struct text rest = {.bytes = NULL};
+    const struct checksum *checksum = element->checksum;
+    const struct text none = {.bytes = NULL};
+    struct text place = none;
+    struct text rest = none;
 
     if (want->value.bytes)
         postgres_place(&facts->place, want->value, &place, &rest);
-    postgres_array_text(&question[0], text_not_null(want->version));
-    postgres_array_text(&question[1], text_not_null(want->pkgarch));
-    postgres_array_text(
-        &question[2], element->checksum ? want->checksum : (struct text){.bytes = NULL});
-    postgres_array_text(&question[3], place);
-    postgres_array_text(&question[4], rest);
-    postgres_array_bool(&question[5], is_first);
+    postgres_array_text(&question[ASKS_KEY], digest_text(element->package->digest));
+    postgres_array_text(&question[ASKS_DIGEST], checksum ? digest_text(checksum->digest) : none);
+    postgres_array_bool(&question[ASKS_SMALLEST], checksum && checksum->asks_smallest);
+    postgres_array_bool(&question[ASKS_LARGEST], checksum && checksum->asks_largest);
+    postgres_array_text(&question[ASKS_PLACE], place);
+    postgres_array_text(&question[ASKS_REST], rest);
+    postgres_array_bool(&question[ASKS_FIRST], is_first);
     facts->elements[facts->n_elements++] = *element;
-    if (is_first) {
-        postgres_array_text(&facts->names[0], text_not_null(want->version));
-        postgres_array_text(&facts->names[1], text_not_null(want->pkgarch));
+    if (is_first)
+        name(facts, want, element->package);
+}
+
+/* What is wanted of a checksum; *checksum is NULL if all of that is asked already. */
+static bool add_checksum_want(struct postgres_facts *facts, struct package *package,
+    const struct store_want *want, struct checksum **checksum)
+{
+    *checksum = find_checksum(facts, package, want->checksum);
+    if (!*checksum)
+        *checksum = add_checksum(facts, package, want);
+    if (!*checksum)
+        return false;
+    if ((!want->smallest || (*checksum)->asks_smallest) &&
+        (!want->largest || (*checksum)->asks_largest)) {
+        *checksum = NULL;
+        return true;
     }
+    (*checksum)->asks_smallest = (*checksum)->asks_smallest || want->smallest;
+    (*checksum)->asks_largest = (*checksum)->asks_largest || want->largest;
+    return true;
 }
 
 static int add_want(
@@ -196,14 +278,11 @@ static int add_want(
     bool is_first = !element.package;
 
     if (is_first)
-        element.package = add_package(facts);
+        element.package = add_package(facts, want);
     if (!element.package)
         return error_set_memory(error);
-    if (want->checksum.bytes && !find_checksum(facts, element.package, want->checksum)) {
-        element.checksum = add_checksum(facts, element.package, want->checksum);
-        if (!element.checksum)
-            return error_set_memory(error);
-    }
+    if (want->checksum.bytes && !add_checksum_want(facts, element.package, want, &element.checksum))
+        return error_set_memory(error);
     if (is_first || element.checksum || want->value.bytes)
         ask(facts, want, &element, is_first);
     return buffer_failed(&facts->key) || buffer_failed(&facts->place) ? error_set_memory(error) : 0;
@@ -213,14 +292,22 @@ int postgres_facts_want(
     struct postgres_facts *facts, const struct store_wants *wants, struct error *error)
 {
     static const enum postgres_type types[N_QUESTION] = {
-        POSTGRES_TEXT, POSTGRES_TEXT, POSTGRES_TEXT, POSTGRES_BYTEA, POSTGRES_BYTEA, POSTGRES_BOOL};
+        [ASKS_KEY] = POSTGRES_BYTEA,
+        [ASKS_DIGEST] = POSTGRES_BYTEA,
+        [ASKS_SMALLEST] = POSTGRES_BOOL,
+        [ASKS_LARGEST] = POSTGRES_BOOL,
+        [ASKS_PLACE] = POSTGRES_BYTEA,
+        [ASKS_REST] = POSTGRES_BYTEA,
+        [ASKS_FIRST] = POSTGRES_BOOL,
+    };
     int result = 0;
 
     postgres_facts_clear(facts);
     for (int i = 0; i < N_QUESTION; i++)
         postgres_array_begin(&facts->question[i], types[i]);
-    postgres_array_begin(&facts->names[0], POSTGRES_TEXT);
-    postgres_array_begin(&facts->names[1], POSTGRES_TEXT);
+    postgres_array_begin(&facts->names[NAMES_KEY], POSTGRES_BYTEA);
+    postgres_array_begin(&facts->names[NAMES_VERSION], POSTGRES_TEXT);
+    postgres_array_begin(&facts->names[NAMES_PKGARCH], POSTGRES_TEXT);
     facts->elements = calloc(wants->count + 1, sizeof *facts->elements);
     if (!facts->elements)
         return error_set_memory(error);
@@ -232,11 +319,14 @@ int postgres_facts_want(
 /* ---- the question and its answer ---- */
 
 int postgres_facts_send_lock(
-    struct postgres_facts *facts, struct postgres_link *link, struct error *error)
+    struct postgres_facts *facts, struct postgres_link *link, bool only_free, struct error *error)
 {
-    int result = postgres_send(link, "make", facts->names, 2, error);
+    int result = postgres_send(link, "make", facts->names, N_NAMES, error);
 
-    return result == 0 ? postgres_send(link, "lock", facts->names, 2, error) : result;
+    if (result != 0)
+        return result;
+    return postgres_send(
+        link, only_free ? "lock_free" : "lock", &facts->names[NAMES_KEY], 1, error);
 }
 
 int postgres_facts_send(
@@ -269,7 +359,34 @@ static void take_row(struct postgres_facts *facts, int row)
     }
 }
 
-int postgres_facts_take(struct postgres_facts *facts, PGresult *result, struct error *error)
+static int compare_ids(const void *a, const void *b)
+{
+    const int64_t *const left = a;
+    const int64_t *const right = b;
+
+    return (*left > *right) - (*left < *right);
+}
+
+/* Which packages are held: all of them, or those in locked. */
+static int take_locks(struct postgres_facts *facts, const PGresult *locked, struct error *error)
+{
+    const size_t n = locked ? (size_t)PQntuples(locked) : 0;
+    int64_t *ids = calloc(n + 1, sizeof *ids);
+    struct package *package, *next;
+
+    if (!ids)
+        return error_set_memory(error);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = postgres_get_int8(locked, (int)i, 0);
+    qsort(ids, n, sizeof *ids, compare_ids);
+    HASH_ITER (hh, facts->packages, package, next)
+        package->is_held = !locked || bsearch(&package->id, ids, n, sizeof *ids, compare_ids);
+    free(ids);
+    return 0;
+}
+
+int postgres_facts_take(
+    struct postgres_facts *facts, PGresult *result, const PGresult *locked, struct error *error)
 {
     const int n_rows = PQntuples(result);
 
@@ -279,7 +396,7 @@ int postgres_facts_take(struct postgres_facts *facts, PGresult *result, struct e
         return error_set_memory(error);
     for (int row = 0; row < n_rows; row++)
         take_row(facts, row);
-    return 0;
+    return take_locks(facts, locked, error);
 }
 
 /* ---- rows ---- */
@@ -335,6 +452,13 @@ int postgres_facts_look_up(struct postgres_facts *facts, struct text version, st
     if (checksum)
         (void)tell_checksum(facts, checksum, &row, fn, context);
     return 0;
+}
+
+bool postgres_facts_hold(struct postgres_facts *facts, struct text version, struct text pkgarch)
+{
+    const struct package *package = find_package(facts, version, pkgarch);
+
+    return package && package->is_held;
 }
 
 int64_t postgres_facts_package(
