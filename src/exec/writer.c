@@ -2,7 +2,8 @@
  *              │
  *              └─→ waiting ──store pass──→ finished      stored and committed
  *                    ↑  │
- *                    └──┘ database locked, or away: try again, LOCK_SLICE_MS at a time
+ *                    └──┘ database locked, or away: try again, LOCK_SLICE_MS at a time;
+ *                         a package held by another server: the others go first
  *
  * The look pass decides on a snapshot. Once a client's request for a package is waiting,
  * later ones of that client for it wait behind: they must see its effect. While the lock is
@@ -27,6 +28,8 @@
 
 #define LOCK_SLICE_MS 20
 #define LARGE_BATCH 8 /* smaller ones are always looked at: known content waits for no lock */
+#define LONG_TRANSACTION_US 4000 /* then it pays to wait for more */
+#define LONGEST_GRACE_US 5000
 #define MEMORY_BYTES ((size_t)64 * 1024 * 1024)
 
 /* A package that some waiting request is about, and whose request it is. */
@@ -48,6 +51,7 @@ struct writer {
     bool leaves_held;   /* the last transaction waited for a package in vain: the others go first */
     uint64_t n_decided; /* requests of the transaction under way */
     uint64_t n_added;   /* its rows */
+    uint64_t took_us;   /* the last transaction */
     pthread_mutex_t stats_mutex; /* guards stats */
     struct batch_stats stats;
 };
@@ -248,27 +252,17 @@ static void wait_all(struct writer *writer, struct job_list *arrived, struct job
     }
 }
 
-static size_t count_jobs(const struct job_list *jobs)
-{
-    const struct job *job;
-    size_t n = 0;
-
-    STAILQ_FOREACH (job, jobs, link)
-        n++;
-    return n;
-}
-
 /* Looks at all; where almost everything of a large batch was new, the next one is not looked at,
  * if looking costs a round trip. */
 static void look_and_learn(struct writer *writer, struct job_list *arrived,
     struct job_list *finished, enum store_patience patience)
 {
-    size_t n_arrived = writer->store->far ? count_jobs(arrived) : 0;
-    size_t n_before = n_arrived >= LARGE_BATCH ? count_jobs(&writer->waiting) : 0;
+    size_t n_arrived = writer->store->far ? job_count(arrived) : 0;
+    size_t n_before = n_arrived >= LARGE_BATCH ? job_count(&writer->waiting) : 0;
 
     look_at_all(writer, arrived, finished, patience);
     if (n_arrived >= LARGE_BATCH)
-        writer->skips_look = (count_jobs(&writer->waiting) - n_before) * 4 > n_arrived * 3;
+        writer->skips_look = (job_count(&writer->waiting) - n_before) * 4 > n_arrived * 3;
 }
 
 void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
@@ -284,7 +278,7 @@ void writer_look(struct writer *writer, struct job_list *arrived, struct job_lis
     if (STAILQ_EMPTY(arrived))
         return;
     result = wants_gather(&writer->wants, writer->store, arrived, finished, &error);
-    if (result == 0 && writer->skips_look && count_jobs(arrived) >= LARGE_BATCH) {
+    if (result == 0 && writer->skips_look && job_count(arrived) >= LARGE_BATCH) {
         wait_all(writer, arrived, finished);
         return;
     }
@@ -436,10 +430,13 @@ void writer_store(struct writer *writer, struct job_list *finished)
     struct job_list held = STAILQ_HEAD_INITIALIZER(held);
     struct job_list ours = STAILQ_HEAD_INITIALIZER(ours);
     struct error error;
+    uint64_t began_us;
     int result;
 
+    writer->took_us = 0;
     if (STAILQ_EMPTY(&writer->waiting))
         return;
+    began_us = clock_us();
     writer->n_decided = writer->n_added = 0;
     result = wants_gather(&writer->wants, writer->store, &writer->waiting, finished, &error);
     if (result == 0)
@@ -447,6 +444,7 @@ void writer_store(struct writer *writer, struct job_list *finished)
     if (result != 0 || writer->n_added * 2 < writer->n_decided)
         writer->skips_look = false;
     writer->leaves_held = learn(writer, &held, result);
+    writer->took_us = clock_us() - began_us;
     STAILQ_CONCAT(&ours, &writer->waiting);
     if (!STAILQ_EMPTY(&held)) {
         struct error why;
@@ -463,6 +461,16 @@ void writer_store(struct writer *writer, struct job_list *finished)
     if (STAILQ_EMPTY(&writer->waiting))
         clear_busy(writer);
     memory_trim(writer->memory);
+}
+
+uint64_t writer_grace_us(const struct writer *writer, size_t *n_more)
+{
+    const uint64_t grace_us = writer->took_us / 4;
+
+    *n_more = writer->n_decided;
+    if (!writer->store->far || writer->took_us < LONG_TRANSACTION_US)
+        return 0;
+    return grace_us < LONGEST_GRACE_US ? grace_us : LONGEST_GRACE_US;
 }
 
 bool writer_is_untidy(const struct writer *writer)
