@@ -222,6 +222,24 @@ struct postgres_store {
 ERROR_MUST_CHECK int postgres_open(struct store **store, const struct store_options *options,
     enum store_role role, struct error *error);
 
+/* ---- postgres_connect.c: the store's connection ---- */
+
+/* What it is reached by. */
+const char *postgres_conninfo(const struct postgres_store *store);
+
+/* The first one: waits as long as a start may take. ERROR_STORE: there will be none. */
+ERROR_MUST_CHECK int postgres_connect_first(struct postgres_store *store, struct error *error);
+
+/* Makes sure that there is one, or has one made: ERROR_LOCKED if it takes longer than a moment. */
+ERROR_MUST_CHECK int postgres_connect_soon(struct postgres_store *store, struct error *error);
+
+/* Gives it up, if there is one. */
+void postgres_disconnect(struct postgres_store *store);
+
+/* Nothing is tried for some time, which grows from one failure to the next, until all is calm. */
+void postgres_pause_attempts(struct postgres_store *store);
+void postgres_calm(struct postgres_store *store);
+
 /* ---- postgres_bulk.c ---- */
 
 int postgres_add_many(struct store *base, const struct row *rows, size_t n, struct error *error);
