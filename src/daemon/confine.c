@@ -45,7 +45,7 @@ static const char *const refused[] = {
     "capset", "setfsgid", "setfsgid32", "setfsuid", "setfsuid32", "setgid", "setgid32", "setgroups",
     "setgroups32", "setregid", "setregid32", "setresgid", "setresgid32", "setresuid", "setresuid32",
     "setreuid", "setreuid32", "setuid", "setuid32",
-    /* corners of the kernel that were its way in before */
+    /* corners of the kernel where faults are found again and again */
     "bpf", "io_uring_setup", "modify_ldt", "perf_event_open", "personality", "userfaultfd", "vm86",
     "vm86old",
     /* the machine itself */
@@ -84,15 +84,16 @@ static int refuse_named(scmp_filter_ctx filter)
  * clone, for threads as well. */
 static int refuse_processes(scmp_filter_ctx filter)
 {
-    const struct scmp_arg_cmp no_thread =
-        SCMP_CMP(CLONE_FLAGS, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0);
+    const struct scmp_arg_cmp no_thread = {
+        .arg = CLONE_FLAGS, .op = SCMP_CMP_MASKED_EQ, .datum_a = CLONE_THREAD, .datum_b = 0};
     int result = refuse(filter, "clone3", ENOSYS, NULL);
 
     if (result == 0)
         result = refuse(filter, "clone", EPERM, &no_thread);
     for (size_t i = 0; i < sizeof namespaces / sizeof *namespaces && result == 0; i++) {
         const unsigned long flag = namespaces[i];
-        const struct scmp_arg_cmp with_flag = SCMP_CMP(CLONE_FLAGS, SCMP_CMP_MASKED_EQ, flag, flag);
+        const struct scmp_arg_cmp with_flag = {
+            .arg = CLONE_FLAGS, .op = SCMP_CMP_MASKED_EQ, .datum_a = flag, .datum_b = flag};
 
         result = refuse(filter, "clone", EPERM, &with_flag);
     }
@@ -108,11 +109,11 @@ static bool is_needed(unsigned family)
 /* One comparison of an argument in a rule is all that libseccomp can do. */
 static int refuse_families(scmp_filter_ctx filter)
 {
-    const struct scmp_arg_cmp above = SCMP_A0(SCMP_CMP_GT, AF_NETLINK);
+    const struct scmp_arg_cmp above = {.arg = 0, .op = SCMP_CMP_GT, .datum_a = AF_NETLINK};
     int result = refuse(filter, "socket", EPERM, &above);
 
     for (unsigned family = 0; family < AF_NETLINK && result == 0; family++) {
-        const struct scmp_arg_cmp equal = SCMP_A0(SCMP_CMP_EQ, family);
+        const struct scmp_arg_cmp equal = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = family};
 
         if (!is_needed(family))
             result = refuse(filter, "socket", EPERM, &equal);
