@@ -122,7 +122,7 @@ static void give_up_system_calls(struct log *log)
     struct error error;
 
     if (confine(&error) != 0)
-        log_write(log, LOG_WARNING, "Serving all the same, but %s", error.text);
+        log_write(log, LOG_WARNING, "%s; serving without it", error.text);
 }
 
 /* report: the descriptor that waits to hear how the start went, or -1. */
