@@ -1,5 +1,6 @@
 import itertools
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import postgres  # noqa: E402
 from harness import Server  # noqa: E402
 
 NUMBERS = itertools.count()
+
+# A shell's background jobs ignore it, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
