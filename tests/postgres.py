@@ -35,6 +35,10 @@ BUILT = (
 )
 
 
+# The test runs once with SQLite and once with PostgreSQL; see the fixtures serve and new_database.
+both_kinds = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+
+
 def require():
     """Skips the test where there is no PostgreSQL; in CI there has to be one."""
     if not BUILT:
