@@ -230,6 +230,7 @@ class Terminal(threading.Thread):
         return self.shown.decode()
 
 
+@pytest.mark.slow
 def test_a_bar_in_a_terminal(tmp_path):
     """After a second, which it spends standing still."""
     target = tmp_path / "target"
