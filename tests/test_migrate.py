@@ -137,6 +137,17 @@ def test_rows_that_are_lost_on_the_way_are_an_error(source, tmp_path):
     assert "begin with an empty database" in done.stderr
 
 
+def test_a_target_that_takes_nothing_ends_it(source, tmp_path):
+    make_database(tmp_path / "target", main=[])
+    write(
+        tmp_path / "target",
+        "CREATE TRIGGER no BEFORE INSERT ON PRMAIN BEGIN SELECT RAISE(ABORT, 'full'); END",
+    )
+    done = migrate(source, tmp_path / "target", status=1)
+    assert "full" in done.stderr and "run the same command again" in done.stderr
+    assert read(tmp_path / "target", ROWS) == []
+
+
 def test_a_row_without_value_is_named(source, tmp_path):
     write(source, "INSERT INTO PRMAIN VALUES ('odd-1', 'all', 'cc', NULL)")
     done = migrate(source, tmp_path / "target", status=1)
