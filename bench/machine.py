@@ -1,9 +1,12 @@
 """What the figures depend on: said with them, without saying whose machine it is."""
 
+import glob
 import os
 import platform
 import re
 import subprocess
+
+PGBENCH = "/usr/lib/postgresql/*/bin/pgbench"
 
 
 def first_line(*command):
@@ -51,5 +54,6 @@ def describe(bench):
         "prservd": number_in(first_line(bench.build / "prservd", "--version")),
         "sqlite": first_line("pkg-config", "--modversion", "sqlite3"),
         "libuv": first_line("pkg-config", "--modversion", "libuv"),
+        "postgresql": number_in(first_line(*glob.glob(PGBENCH)[-1:], "--version")),
         "redis": number_in(first_line("redis-benchmark", "--version")),
     }

@@ -18,6 +18,10 @@ class Trouble(Exception):
     """A measurement could not be made; the text says why."""
 
 
+class Missing(Trouble):
+    """What a line needs is not on this machine: the line is left out."""
+
+
 def clean_environment():
     return {k: v for k, v in os.environ.items() if not k.startswith("PRSERV")}
 
@@ -44,22 +48,22 @@ class Process:
     """A server of our own: it ends with its block, at the latest with stop_all."""
 
     name = "?"
+    end_signal = signal.SIGTERM
     running = []
 
-    def __init__(self, command, folder, executable=None):
-        """Its output goes to a file in the folder."""
+    def __init__(self, command, folder, **options):
+        """Its output goes to a file in the folder. options: of subprocess.Popen."""
         self.log_path = folder / f"{self.name}-{time.monotonic_ns()}.log"
         self.begun = time.monotonic()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
-                executable=executable,
-                cwd=folder,
                 env=clean_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us; we end it
+                **{"cwd": folder, **options},
             )
         self.running.append(self)
         try:
@@ -76,7 +80,7 @@ class Process:
 
     def stop(self):
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(self.end_signal)
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

@@ -45,6 +45,7 @@ class Record:
         self.measured = {}  # subject: [Figures], one a round
         self.checks = []
         self.troubles = []
+        self.left_out = False
 
     def note(self, subject, figures):
         self.measured.setdefault(subject, []).append(figures)

@@ -1,7 +1,7 @@
 """The figures for people: tables that are read in a terminal and in a document alike."""
 
-BEGIN = "<!-- bench: begin; written by ./dev bench -->"
-END = "<!-- bench: end -->"
+BEGIN = "<!-- bench {}: begin; written by ./dev bench -->"
+END = "<!-- bench {}: end -->"
 
 
 def time_text(us):
@@ -86,7 +86,7 @@ def figures_table(records):
 
 
 def machine_text(machine):
-    programs = ("prservd", "sqlite", "libuv", "redis")
+    programs = ("prservd", "sqlite", "libuv", "redis", "postgresql")
     versions = [f"{name} {machine[name]}" for name in programs if machine[name]]
     return (
         f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gb']} GB, "
@@ -103,12 +103,10 @@ def troubles_text(records):
     return "\n".join(["Not measured:", "", *lines]) if lines else ""
 
 
-def whole(bench, machine):
-    """Everything, as it is printed and put into the document."""
-    checks = [check for record in bench.records for check in record.checks]
-    verdicts = [
-        record.verdict(check) for record in bench.records for check in record.checks
-    ]
+def whole(bench, records, machine):
+    """Everything about these lines, as it is printed and put into the document."""
+    checks = [check for record in records for check in record.checks]
+    verdicts = [record.verdict(check) for record in records for check in record.checks]
     with_target = sum(check.score is not None for check in checks)
     missed = verdicts.count("NOT REACHED")
     parts = [
@@ -117,18 +115,19 @@ def whole(bench, machine):
         + (", small databases (--quick)" if bench.quick else "")
         + ".",
         f"Of {with_target} figures with a target {missed} do not reach it.",
-        targets_table(bench.records),
-        figures_table(bench.records),
-        troubles_text(bench.records),
+        targets_table(records),
+        figures_table(records),
+        troubles_text(records),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def put_into(document, text):
-    """Between the markers of a document that has them."""
+def put_into(document, section, text):
+    """Between the section's markers in a document that has them."""
+    first, last = BEGIN.format(section), END.format(section)
     content = document.read_text()
-    before, begin, rest = content.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = content.partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        raise ValueError(f"{document.name} lacks the line {BEGIN} or {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        raise ValueError(f"{document.name} lacks the line {first} or {last}")
+    document.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}")

@@ -18,9 +18,9 @@ from pathlib import Path
 import machine
 import plot
 import report
-from processes import Process, Trouble
+from processes import Missing, Process, Trouble
 from record import Record
-from scenarios import SCENARIOS
+from scenarios import SCENARIOS, SECTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "doc" / "performance.md"
@@ -73,12 +73,19 @@ class Bench:
         print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
+def expand(names):
+    """A section's name stands for its lines."""
+    return [line for name in names for line in SECTIONS.get(name, [name])]
+
+
 def read_options():
     parser = argparse.ArgumentParser(
         prog="./dev bench",
         description="Measures prservd beside what could be had at most. The whole takes "
         "some 15 minutes, and 3 GB of disk in the build folder.",
-        epilog="Lines: " + ", ".join(NAMES),
+        epilog="Lines: "
+        + ", ".join(NAMES)
+        + "; postgresql stands for all that begin with pg-",
     )
     parser.add_argument("--build", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument(
@@ -105,7 +112,7 @@ def read_options():
         "build-bench/results]",
     )
     options = parser.parse_args()
-    options.only = options.only.split(",") if options.only else NAMES
+    options.only = expand(options.only.split(",")) if options.only else NAMES
     unknown = set(options.only) - set(NAMES)
     if unknown:
         parser.error(f"no line is called {', '.join(sorted(unknown))}; see --help")
@@ -124,11 +131,12 @@ def measure(bench, names):
             function(bench, record)
         except (Trouble, OSError) as trouble:
             bench.trouble(record, trouble)
+            record.left_out = isinstance(trouble, Missing)
         bench.records.append(record)
 
 
 def write_results(bench, options, about):
-    """The figures and the picture; returns the picture's path, if there is one."""
+    """The figures; returns their path."""
     folder = options.out or (
         bench.build / "results" if bench.quick else ROOT / "bench" / "results"
     )
@@ -144,19 +152,38 @@ def write_results(bench, options, about):
     }
     results.write_text(json.dumps(content, indent=1) + "\n")
     bench.say(f"figures: {results}")
-    picture = results.with_suffix(".svg")
+    return results
+
+
+def draw(bench, records, picture):
     try:
-        plot.draw(bench.records, picture)
+        plot.draw(records, picture)
     except Trouble as trouble:
         bench.say(str(trouble))
-    return picture if picture.exists() else None
 
 
-def rewrite_document(text, picture):
-    if picture and picture.is_relative_to(ROOT):
+def rewrite_document(section, text, picture):
+    if picture.exists() and picture.is_relative_to(ROOT):
         link = Path("..") / picture.relative_to(ROOT)
         text = f"![Each figure beside its target]({link})\n\n{text}"
-    report.put_into(DOCUMENT, text)
+    report.put_into(DOCUMENT, section, text)
+
+
+def write_section(bench, section, about, results):
+    """Its lines, if there are any; into the document, if they are all there."""
+    names = SECTIONS[section]
+    records = [record for record in bench.records if record.name in names]
+    if not records:
+        return
+    text = report.whole(bench, records, about)
+    print(text, flush=True)
+    suffix = ".svg" if section == "main" else f"-{section}.svg"
+    picture = results.with_name(results.stem + suffix)
+    draw(bench, records, picture)
+    if bench.quick or len(records) < len(names) or any(r.left_out for r in records):
+        bench.say(f"{section}: not the whole, doc/performance.md stays as it is")
+    else:
+        rewrite_document(section, text, picture)
 
 
 def run(options, folder):
@@ -165,14 +192,10 @@ def run(options, folder):
         bench.say(f"{bench.against} will store what it is asked to store")
     measure(bench, options.only)
     about = machine.describe(bench)
-    text = report.whole(bench, about)
-    print(text, flush=True)
-    picture = write_results(bench, options, about)
-    if bench.quick or options.only != NAMES:
-        bench.say("not the whole: doc/performance.md stays as it is")
-    else:
-        rewrite_document(text, picture)
-    failed = [record.name for record in bench.records if not record.checks]
+    results = write_results(bench, options, about)
+    for section in SECTIONS:
+        write_section(bench, section, about, results)
+    failed = [r.name for r in bench.records if not r.checks and not r.left_out]
     if failed:
         bench.say("could not be measured: " + ", ".join(failed))
     return 1 if failed else 0

@@ -6,6 +6,7 @@ record what it got. Unless it says something else, there are 32 connections.
 
 from contextlib import contextmanager
 
+import postgresql
 import special
 from loads import load, load_new, load_redis, load_store, new_seed, prepare
 from processes import Ceiling, Prservd, Redis, Trouble
@@ -146,4 +147,14 @@ SCENARIOS = [
     ("export-1m", "an export of a million rows", special.export_1m),
     ("upstream-20ms", "an upstream 20 ms away", special.upstream_20ms),
     ("chain-of-three", "upstream of upstream, new", special.chain_of_three),
+    ("pg-new", "PostgreSQL: get-pr, new and known", postgresql.pg_new),
+    ("pg-two", "PostgreSQL: two servers, new", postgresql.pg_two),
+    ("pg-5ms", "PostgreSQL 5 ms away, new", postgresql.pg_5ms),
 ]
+
+# Parts of the document, which are rewritten by themselves.
+POSTGRESQL = [name for name, _, _ in SCENARIOS if name.startswith("pg-")]
+SECTIONS = {
+    "main": [name for name, _, _ in SCENARIOS if name not in POSTGRESQL],
+    "postgresql": POSTGRESQL,
+}

@@ -1,5 +1,6 @@
 import itertools
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import postgres  # noqa: E402
 from harness import Server  # noqa: E402
 
 NUMBERS = itertools.count()
+
+# A shell's background jobs ignore it, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +47,27 @@ def databases(shared_cluster):
 
 
 @pytest.fixture
-def serve(tmp_path):
+def kind():
+    """Of databases that a test does not name; postgres.both_kinds says otherwise."""
+    return "sqlite"
+
+
+@pytest.fixture
+def new_database(request, kind, tmp_path):
+    """Makes names of empty databases of that kind."""
+    if kind == "postgresql":
+        return request.getfixturevalue("databases")
+    return lambda: tmp_path / f"database-{next(NUMBERS)}" / "rows.sqlite3"
+
+
+@pytest.fixture
+def serve(kind, new_database, tmp_path):
     """Starts servers that are stopped, and checked, at the end of the test."""
     servers = []
 
     def start(*options, folder="server", **more):
+        if kind == "postgresql" and "--file" not in options:
+            options += ("--file", new_database())
         server = Server(tmp_path / folder, *options, **more)
         servers.append(server)
         return server

@@ -1,7 +1,9 @@
 """PostgreSQL for the tests: clusters of their own, from Debian's package, tuned as in production
-(each commit is synced), in temporary folders, under a user without rights."""
+(each commit is synced), in temporary folders, under a user without rights. They end with the
+process that made them (postgres_watch.py)."""
 
 import contextlib
+import functools
 import glob
 import os
 import re
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness import BUILD, PATIENCE, free_port, poll
+from postgres_watch import processes_in, watch
 
 USER = "postgres" if os.getuid() == 0 else None
 
@@ -32,23 +35,45 @@ BUILT = (
 )
 
 
+# The test runs once with SQLite and once with PostgreSQL; see the fixtures serve and new_database.
+both_kinds = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+
+
 def require():
     """Skips the test where there is no PostgreSQL; in CI there has to be one."""
     if not BUILT:
         pytest.skip("prservd was built without PostgreSQL")
     if PROGRAMS is None:
-        assert not os.environ.get("CI"), "PostgreSQL has to be installed"
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+        reason = "PostgreSQL is not installed (Debian's package postgresql)"
+        is_ci = os.environ.get("CI", "").lower() in ("true", "1")
+        (pytest.fail if is_ci else pytest.skip)(reason)
+
+
+def owner():
+    """Keywords of subprocess: who runs PostgreSQL, which refuses to be run by root."""
+    return {"user": USER, "group": USER, "extra_groups": []} if USER else {}
+
+
+def give_to_owner(path):
+    if USER:
+        shutil.chown(path, USER, USER)
+
+
+@functools.cache
+def session_folder():
+    """For all clusters of this process; it and what runs in it ends with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="prservd-pg-")).resolve()
+    give_to_owner(folder)
+    watch(folder)
+    return folder
 
 
 def run_as_owner(*command, **options):
     options.setdefault("check", True)
     return subprocess.run(
         [str(word) for word in command],
-        user=USER,
-        group=USER,
-        extra_groups=[] if USER else None,
-        cwd="/",
+        **owner(),
+        cwd=session_folder(),
         capture_output=True,
         text=True,
         timeout=PATIENCE * 2,
@@ -60,13 +85,12 @@ class Cluster:
     """One PostgreSQL. It ends with the process that made it, however that ends."""
 
     def __init__(self, settings=(), copy_of=None):
-        self.folder = Path(tempfile.mkdtemp(prefix="prservd-pg-"))
+        self.folder = Path(tempfile.mkdtemp(dir=session_folder()))
         self.data = self.folder / "data"
         self.port = free_port()
         self.settings = list(settings)
         self.process = None
-        if USER:
-            shutil.chown(self.folder, USER, USER)
+        give_to_owner(self.folder)
         if copy_of is None:
             run_as_owner(
                 f"{PROGRAMS}/initdb",
@@ -93,16 +117,14 @@ class Cluster:
             **dict(self.settings),
         }
         words = [word for k, v in options.items() for word in ("-c", f"{k}={v}")]
-        command = ["setpriv", "--pdeathsig", "QUIT"]
-        if USER:
-            command += [f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [*command, f"{PROGRAMS}/postgres", "-D", self.data, *map(str, words)],
+                [f"{PROGRAMS}/postgres", "-D", self.data, *map(str, words)],
+                **owner(),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                cwd="/",
+                cwd=self.data,
                 start_new_session=True,
             )
         poll(self.is_ready, "PostgreSQL", PATIENCE * 2)
@@ -158,16 +180,8 @@ class Cluster:
         self.process.wait()
         with contextlib.suppress(FileNotFoundError):
             (self.data / "postmaster.pid").unlink()
-        poll(self._has_no_backends, "the end of all backends")
-
-    def _has_no_backends(self):
-        """A backend that outlives its postmaster keeps the shared memory."""
-        needle = os.fsencode(self.folder)
-        for path in glob.glob("/proc/[0-9]*/cwd"):
-            with contextlib.suppress(OSError):
-                if needle in os.fsencode(os.readlink(path)):
-                    return False
-        return True
+        # A backend that outlives its postmaster keeps the shared memory.
+        poll(lambda: not processes_in(self.data), "the end of all backends")
 
     def stop(self, number=signal.SIGINT):
         if self.process is None or self.process.poll() is not None:

@@ -13,6 +13,7 @@ from contextlib import closing
 import pytest
 
 from harness import BUILD, PATIENCE, SANITIZER, Client, Refused, poll, run_prservd
+from postgres import both_kinds
 
 PACKAGE = ("m4-1.4.19-r0", "core2-64")
 WORDS = ("version", "pkgarch", "checksum")
@@ -50,6 +51,7 @@ def import_values(server, *values):
             client.import_one(*PACKAGE, f"content of {value}", value)
 
 
+@both_kinds
 def test_F1_ten_is_more_than_nine(server):
     """The latest content keeps its revision 10, and no answer goes down."""
     assert new_content(server, 11) == [str(number) for number in range(11)]
@@ -58,6 +60,7 @@ def test_F1_ten_is_more_than_nine(server):
     assert server.get_pr(*PACKAGE, "content 10") == "12"
 
 
+@both_kinds
 def test_F2_a_prefix_is_smaller(serve):
     """1 < 1.0, in whatever order the rows came."""
     for folder, values in ("shorter first", ["1", "1.0"]), ("last", ["1.0", "1"]):
@@ -71,11 +74,13 @@ def test_F2_a_prefix_is_smaller(serve):
             assert client.get_pr(*PACKAGE, "new content") == "1.1"
 
 
+@both_kinds
 def test_F3_what_upstream_does_not_know_follows_local_rules(local):
     """A package that exists only here counts 0, 1, 2, on one connection."""
     assert new_content(local, 3) == ["0", "1", "2"]
 
 
+@both_kinds
 def test_F4_new_content_gets_more_than_was_given_here(upstream, local):
     """Where lmax is greater than umax, new content gets increase(lmax)."""
     import_values(upstream, "1")
@@ -84,6 +89,7 @@ def test_F4_new_content_gets_more_than_was_given_here(upstream, local):
     assert new_content(local, 1, first=2) == ["4"]
 
 
+@both_kinds
 def test_F5_content_of_upstream_is_raised_above_what_was_given_here(upstream, local):
     """Content that upstream knows never gets less than was given here."""
     import_values(upstream, "0", "1")
@@ -95,6 +101,7 @@ def test_F5_content_of_upstream_is_raised_above_what_was_given_here(upstream, lo
     assert local.get_pr(*PACKAGE, "content of 1") == "8"
 
 
+@both_kinds
 def test_F6_upstream_is_asked_in_the_same_mode(serve, upstream):
     """With history a checksum gets upstream's smallest value, else its largest."""
     with upstream.client() as client:
@@ -106,6 +113,7 @@ def test_F6_upstream_is_asked_in_the_same_mode(serve, upstream):
     assert without.get_pr(*PACKAGE, "checksum", history=False) == "10"
 
 
+@both_kinds
 def test_F7_an_export_without_history_holds_the_greatest_number(server):
     """Of 0 to 10 it is 10 that is exported."""
     new_content(server, 11)
@@ -115,9 +123,10 @@ def test_F7_an_export_without_history_holds_the_greatest_number(server):
             assert (row["checksum"], row["value"]) == ("content 10", "10")
 
 
-def test_F8_two_servers_on_one_database_give_no_value_twice(serve, tmp_path):
+@both_kinds
+def test_F8_two_servers_on_one_database_give_no_value_twice(serve, new_database):
     """Whoever is asked, each content gets a value of its own, and nobody an error."""
-    database = tmp_path / "shared.sqlite3"
+    database = new_database()
     servers = [serve("--file", database, folder=f"server-{n}") for n in range(2)]
     each = 25
 
@@ -200,6 +209,7 @@ def test_F10_what_is_wrong_is_said(serve):
             assert client.is_closed()
 
 
+@both_kinds
 def test_F11_history_absent_is_false(server):
     """BitBake 2.8 and older never send it, and are served without history."""
     with server.client() as client:
@@ -212,6 +222,7 @@ def test_F11_history_absent_is_false(server):
         assert ask("test-pr", "a") == "2"
 
 
+@both_kinds
 def test_F12_import_refuses_what_is_no_revision(server):
     """Such text is not stored, and the package goes on as before."""
     with server.client() as client:

@@ -1,17 +1,21 @@
 """prserv migrate: rows from one database to another, checked by what the databases hold."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import sqlite3
 import subprocess
+import threading
+import time
 from contextlib import closing
 
 import pytest
 
 import postgres
-from harness import BUILD, PATIENCE, clean_environment
+from harness import BUILD, PATIENCE, clean_environment, poll
 from test_legacy import HIST, NOHIST, YOUNG, make_database, read, write
 from test_postgres import TEXTS
 
@@ -43,6 +47,10 @@ def in_postgres(cluster, uri):
     sql = "SELECT json_build_array(version, pkgarch, checksum, value) FROM prmain"
     lines = cluster.psql(sql, uri.rpartition("/")[2]).split("\n")
     return [tuple(json.loads(line)) for line in lines if line]
+
+
+# More than sockets hold, so that what is read from a database ends with it.
+LONG_ROWS = [(f"p{i // 10}", "all", f"{i}-{i % 7}" * 600, str(i)) for i in range(8000)]
 
 
 def sorted_rows(rows):
@@ -129,6 +137,17 @@ def test_rows_that_are_lost_on_the_way_are_an_error(source, tmp_path):
     assert "begin with an empty database" in done.stderr
 
 
+def test_a_target_that_takes_nothing_ends_it(source, tmp_path):
+    make_database(tmp_path / "target", main=[])
+    write(
+        tmp_path / "target",
+        "CREATE TRIGGER no BEFORE INSERT ON PRMAIN BEGIN SELECT RAISE(ABORT, 'full'); END",
+    )
+    done = migrate(source, tmp_path / "target", status=1)
+    assert "full" in done.stderr and "run the same command again" in done.stderr
+    assert read(tmp_path / "target", ROWS) == []
+
+
 def test_a_row_without_value_is_named(source, tmp_path):
     write(source, "INSERT INTO PRMAIN VALUES ('odd-1', 'all', 'cc', NULL)")
     done = migrate(source, tmp_path / "target", status=1)
@@ -147,36 +166,97 @@ def test_what_cannot_be_opened(source, tmp_path):
     assert (tmp_path / "text").read_text() == "no database\n" * 100
 
 
-def test_a_build_without_postgresql_says_so(source):
-    if postgres.BUILT:
-        pytest.skip("this build has it")
-    done = migrate(source, "postgresql://host/database", status=3)
-    assert "built without PostgreSQL" in done.stderr
+if not postgres.BUILT:
+
+    def test_a_build_without_postgresql_says_so(source):
+        done = migrate(source, "postgresql://host/database", status=3)
+        assert "built without PostgreSQL" in done.stderr
 
 
 @pytest.mark.slow
 def test_killed_and_run_again(tmp_path):
     """After kill -9 at some moments the next run goes on."""
+    target = tmp_path / "target"
     make_database(tmp_path / "source", main=make_rows(60_000))
     for _ in range(3):
-        kill_soon(tmp_path / "source", tmp_path / "target")
-    answer = migrate(tmp_path / "source", tmp_path / "target").answer
+        with migrating(tmp_path / "source", target) as process:
+            wait_for_rows(process, lambda: count_in_file(target))
+            process.kill()
+    answer = migrate(tmp_path / "source", target).answer
     assert answer["same"] and answer["to"]["rows"] == 60_000
-    assert sorted(read(tmp_path / "target", ROWS)) == sorted(make_rows(60_000))
+    assert sorted(read(target, ROWS)) == sorted(make_rows(60_000))
 
 
-def kill_soon(source, target, number=signal.SIGKILL):
+@contextlib.contextmanager
+def migrating(source, target, stderr=subprocess.PIPE):
+    """One that runs beside the block, and has ended after it."""
     process = subprocess.Popen(
-        [BUILD / "prserv", "migrate", str(source), str(target)],
+        [BUILD / "prserv", "--json", "migrate", str(source), str(target)],
         env=clean_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
     )
-    try:
-        process.wait(0.15)
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, number)
-    process.wait(PATIENCE)
+    with process:
+        try:
+            yield process
+            output = process.communicate(timeout=PATIENCE * 3)
+            process.output, process.errors = output
+        finally:
+            process.kill()
+
+
+def count_in_file(path):
+    """Rows that a database has by now, and it may not be there yet."""
+    with contextlib.suppress(sqlite3.OperationalError):
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM PRMAIN").fetchone()[0]
+    return 0
+
+
+def wait_for_rows(process, count):
+    """Until it has brought some, or is through."""
+    before = count()
+    poll(lambda: count() > before or process.poll() is not None, "rows to come")
+
+
+class Terminal(threading.Thread):
+    """Reads what a program shows in it, as the program comes to write it."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.master, self.side = pty.openpty()
+        self.shown = b""
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):  # its end
+            while True:
+                self.shown += os.read(self.master, 10000)
+
+    def close(self):
+        os.close(self.side)
+        self.join(PATIENCE)
+        os.close(self.master)
+        return self.shown.decode()
+
+
+@pytest.mark.slow
+def test_a_bar_in_a_terminal(tmp_path):
+    """After a second, which it spends standing still."""
+    target = tmp_path / "target"
+    make_database(tmp_path / "source", main=LONG_ROWS)
+    begun = time.monotonic()
+    terminal = Terminal()
+    with migrating(tmp_path / "source", target, stderr=terminal.side) as process:
+        wait_for_rows(process, lambda: count_in_file(target))
+        process.send_signal(signal.SIGSTOP)
+        was_faster = process.poll() is not None
+        poll(lambda: time.monotonic() > begun + 1.5)
+        process.send_signal(signal.SIGCONT)
+    shown = terminal.close()
+    bar = r"\[#+\.*\] +\d+%  \d+ rows migrated\x1b\[K\r"
+    assert was_faster or (re.match(bar, shown) and shown.endswith("\r\x1b[K")), shown
 
 
 # ---- PostgreSQL ----
@@ -226,14 +306,50 @@ def test_a_server_goes_on_where_the_file_was(source, database, serve):
     assert server.get_pr("p3-1.0-r0", "core2-64", "new") == "10"
 
 
+def counter_in(cluster):
+    """Counts rows in its own database, where the table may be missing yet."""
+
+    def count():
+        return int(cluster.psql("SELECT count(*) FROM prserv_row", check=False) or 0)
+
+    return count
+
+
 @pytest.mark.slow
 def test_interrupted_and_the_database_killed(tmp_path, cluster):
     make_database(tmp_path / "source", main=make_rows(60_000))
     uri = cluster.uri()
-    kill_soon(tmp_path / "source", uri)
-    kill_soon(tmp_path / "source", uri, signal.SIGINT)
+    for number in signal.SIGKILL, signal.SIGINT:
+        with migrating(tmp_path / "source", uri) as process:
+            wait_for_rows(process, counter_in(cluster))
+            process.send_signal(number)
     cluster.kill()
     cluster.start()
     answer = migrate(tmp_path / "source", uri).answer
     assert answer["same"] and answer["to"]["rows"] == 60_000 and answer["others"] == 0
     assert len(in_postgres(cluster, uri)) == 60_000
+
+
+def restart_meanwhile(process, cluster, count):
+    """When some rows were brought; the process stands still meanwhile, if it is not through."""
+    wait_for_rows(process, count)
+    process.send_signal(signal.SIGSTOP)
+    cluster.kill()
+    cluster.start()
+    process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.slow
+def test_a_restart_of_either_database_is_waited_for(tmp_path, cluster):
+    make_database(tmp_path / "source", main=LONG_ROWS)
+    with migrating(tmp_path / "source", cluster.uri()) as there:
+        restart_meanwhile(there, cluster, counter_in(cluster))
+    assert there.returncode == 0, there.errors
+    target = tmp_path / "target"
+    with migrating(cluster.uri(), target) as back:
+        restart_meanwhile(back, cluster, lambda: count_in_file(target))
+    assert back.returncode == 0, back.errors
+    answers = [json.loads(process.output) for process in (there, back)]
+    assert answers[0] == answers[1]
+    assert answers[0]["same"] and answers[0]["to"]["rows"] == len(LONG_ROWS)
+    assert sorted(read(target, ROWS)) == sorted(LONG_ROWS)

@@ -280,4 +280,6 @@ def test_where_the_size_is_known_a_bar_shows_how_much_is_left(tmp_path):
             poll(lambda: b"%  " in terminal.read(), "the bar")
             process.communicate(timeout=60)
             assert process.returncode == 0
-            assert re.search(rb"\r\[#*\.*\] +\d+%  \d+ rows looked at", terminal.read())
+            assert re.search(
+                rb"\[#*\.*\] +\d+%  \d+ rows looked at\x1b\[K\r", terminal.read()
+            )

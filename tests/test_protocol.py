@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import OPENING, Client, Refused, poll
+from postgres import both_kinds
 
 PING = b'{"ping": {}}\n'
 ALIVE = {"alive": True}
@@ -83,6 +84,7 @@ def test_an_opening_may_come_byte_by_byte(server):
 ARGUMENTS = {"version": "m4-1.4.19-r0", "pkgarch": "core2-64", "checksum": "c0ffee"}
 
 
+@both_kinds
 def test_every_request_has_the_documented_answer(server):
     package = {"version": "m4-1.4.19-r0", "pkgarch": "core2-64"}
     row = {**ARGUMENTS, "value": "0"}
@@ -104,6 +106,7 @@ def test_every_request_has_the_documented_answer(server):
         assert client.max_pr(*package.values()) == "7"
 
 
+@both_kinds
 def test_read_only_listeners_answer_and_store_nothing(serve):
     server = serve("--bind", "127.0.0.1:0,ro", bind=True)
     port = int(server.addresses[1].rpartition(":")[2])
@@ -136,6 +139,7 @@ def test_column_info_describes_the_four_columns(server):
     )
 
 
+@both_kinds
 def test_export_filters_by_each_field_and_null_empty_and_absent_mean_all(server):
     with server.client() as client:
         client.get_pr("v1", "a", "x")
@@ -379,6 +383,7 @@ def test_chunks_of_any_length_are_joined(server, length):
             assert client.receive() == ALIVE
 
 
+@both_kinds
 def test_long_answers_travel_in_chunks_that_survive_stripping(server):
     with server.client() as client:
         rows = {}
@@ -425,6 +430,7 @@ def test_answers_come_in_the_order_of_the_requests(server):
         sender.join()
 
 
+@both_kinds
 def test_a_request_sees_the_effects_of_those_before_it_on_its_connection(server):
     rng = random.Random(1)
     with server.client() as client:

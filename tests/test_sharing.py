@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import postgres
 from harness import (
     PATIENCE,
     PRSERVD,
@@ -21,9 +22,12 @@ from harness import (
     open_files,
     poll,
 )
+from postgres import both_kinds
 
 M4 = ("m4-1.4.19-r0", "core2-64")
 ZIP = ("zip-3.0-r2", "core2-64")
+
+EXPORT = {"export": {"history": True}}
 
 TABLE = (
     "CREATE TABLE IF NOT EXISTS PRMAIN (version TEXT NOT NULL, pkgarch TEXT NOT NULL, "
@@ -36,6 +40,12 @@ TABLE = (
 def path(tmp_path):
     (tmp_path / "database").mkdir()
     return tmp_path / "database" / "rows.sqlite3"
+
+
+@pytest.fixture
+def shared(kind, request):
+    """The name of a database; of SQLite, the path."""
+    return request.getfixturevalue("path" if kind == "sqlite" else "database")
 
 
 def all_rows(path, order=""):
@@ -61,6 +71,32 @@ def locked(path):
             database.execute("ROLLBACK")
 
 
+@contextmanager
+def held(name):
+    """The same, in a database of either kind."""
+    if isinstance(name, Path):
+        with locked(name):
+            yield
+        return
+    lock = "BEGIN; LOCK prserv_package, prserv_row IN EXCLUSIVE MODE;\n\\echo held\n"
+    psql = subprocess.Popen(
+        [f"{postgres.PROGRAMS}/psql", "-X", "-q", name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with psql:
+        psql.stdin.write(lock)
+        psql.stdin.flush()
+        assert psql.stdout.readline() == "held\n"
+        yield
+        psql.communicate("ROLLBACK;\n", PATIENCE)
+
+
+def rows_of(server):
+    return [tuple(row.values()) for row in server.ask(EXPORT)["datainfo"]]
+
+
 def content_of(folder):
     """What every file of a folder holds, but for SQLite's index of the WAL."""
     return {
@@ -73,9 +109,10 @@ def content_of(folder):
 # ---- servers together ----
 
 
-def test_no_number_is_given_twice(serve, path):
+@both_kinds
+def test_no_number_is_given_twice(serve, shared):
     """Three servers, two clients each, one after new content for the same packages."""
-    servers = [serve("--file", path, folder=f"server-{n}") for n in range(3)]
+    servers = [serve("--file", shared, folder=f"server-{n}") for n in range(3)]
     each = 25
 
     def ask(worker):
@@ -92,12 +129,13 @@ def test_no_number_is_given_twice(serve, path):
     for package in M4, ZIP:
         values = sorted(int(row[3]) for row in answers if row[:2] == package)
         assert values == list(range(len(values)))
-    assert sorted(all_rows(path)) == sorted(answers)
+    assert sorted(rows_of(servers[0])) == sorted(answers)
 
 
-def test_answers_never_go_down_for_contents_that_come_back(serve, path):
+@both_kinds
+def test_answers_never_go_down_for_contents_that_come_back(serve, shared):
     """Each client sees its own answers grow, and no value has two contents."""
-    servers = [serve("--file", path, folder=f"server-{n}") for n in range(2)]
+    servers = [serve("--file", shared, folder=f"server-{n}") for n in range(2)]
 
     def ask(worker):
         with servers[worker % 2].client() as client:
@@ -106,11 +144,12 @@ def test_answers_never_go_down_for_contents_that_come_back(serve, path):
     with ThreadPoolExecutor(4) as pool:
         for values in pool.map(ask, range(4)):
             assert values == sorted(values)
-    assert_no_value_twice(all_rows(path))
+    assert_no_value_twice(rows_of(servers[0]))
 
 
-def test_with_history_all_servers_give_one_answer(serve, path):
-    servers = [serve("--file", path, folder=f"server-{n}") for n in range(2)]
+@both_kinds
+def test_with_history_all_servers_give_one_answer(serve, shared):
+    servers = [serve("--file", shared, folder=f"server-{n}") for n in range(2)]
     everyone = threading.Barrier(4)
 
     def ask(worker):
@@ -124,10 +163,11 @@ def test_with_history_all_servers_give_one_answer(serve, path):
     assert len(set(answers[0])) == 20
 
 
-def test_a_row_is_seen_as_soon_as_it_was_answered(serve, path):
+@both_kinds
+def test_a_row_is_seen_as_soon_as_it_was_answered(serve, shared):
     """By a read-only server and by the other read-write server, under load."""
-    writers = [serve("--file", path, folder=f"writer-{n}") for n in range(2)]
-    reader = serve("--file", path, "--read-only", folder="reader")
+    writers = [serve("--file", shared, folder=f"writer-{n}") for n in range(2)]
+    reader = serve("--file", shared, "--read-only", folder="reader")
 
     def ask(worker):
         writer, other = writers[worker % 2], writers[1 - worker % 2]
@@ -146,9 +186,10 @@ def test_a_row_is_seen_as_soon_as_it_was_answered(serve, path):
         list(pool.map(ask, range(4)))
 
 
-def test_what_one_server_stored_another_remembers_no_longer(serve, path):
+@both_kinds
+def test_what_one_server_stored_another_remembers_no_longer(serve, shared):
     """The latest value is the latest of all servers, whoever was asked before."""
-    one, two = (serve("--file", path, folder=f"server-{n}") for n in range(2))
+    one, two = (serve("--file", shared, folder=f"server-{n}") for n in range(2))
     with one.client() as first, two.client() as second:
         assert first.get_pr(*M4, "a") == "0"
         assert second.get_pr(*M4, "a") == "0"
@@ -220,9 +261,10 @@ def test_a_read_only_server_answers_while_others_come_and_go(serve, path):
         assert asking.result() > 0
 
 
-def test_a_killed_server_leaves_nothing_in_the_way_of_others(serve, path):
-    one, two = (serve("--file", path, folder=f"server-{n}") for n in range(2))
-    reader = serve("--file", path, "--read-only", folder="reader")
+@both_kinds
+def test_a_killed_server_leaves_nothing_in_the_way_of_others(serve, shared):
+    one, two = (serve("--file", shared, folder=f"server-{n}") for n in range(2))
+    reader = serve("--file", shared, "--read-only", folder="reader")
     assert one.get_pr(*M4, "a") == "0"
     one.kill()
     with reader.client() as client:
@@ -372,9 +414,18 @@ def check_what_needs_no_lock(client):
     assert client.ask({"ping": {}}) == {"alive": True}
 
 
+def check_beside(client, kind):
+    """With PostgreSQL what is stored already may wait for half a second, each time."""
+    if kind == "sqlite":
+        check_what_needs_no_lock(client)
+        return
+    assert client.test_pr(*M4, "first") == "0"
+    assert client.get_pr(*M4, "latest") == "1"
+
+
 @pytest.fixture
-def server_with_rows(serve, path):
-    server = serve("--file", path)
+def server_with_rows(serve, shared):
+    server = serve("--file", shared)
     assert server.get_pr(*M4, "first") == "0"
     assert server.get_pr(*M4, "latest") == "1"
     return server
@@ -389,11 +440,12 @@ def test_who_waits_for_a_lock_is_answered_when_it_is_released(server_with_rows, 
         assert client.receive() == {"value": "0"}
 
 
-def test_who_waits_for_a_lock_keeps_nobody_else_waiting(server_with_rows, path):
+@both_kinds
+def test_who_waits_for_a_lock_keeps_nobody_else_waiting(server_with_rows, shared, kind):
     with server_with_rows.client() as client, server_with_rows.client() as other:
-        with locked(path):
+        with held(shared):
             client.post(get_pr_request(*M4, "new content"))
-            check_what_needs_no_lock(other)
+            check_beside(other, kind)
             assert not is_readable(client)
         assert client.receive() == {"value": "2"}
 
@@ -410,15 +462,18 @@ def test_who_waits_for_a_lock_sees_what_was_stored_meanwhile(server_with_rows, p
         assert client.receive() == {"value": "8"}
 
 
-def test_who_waits_for_a_lock_keeps_the_order_of_its_requests(server_with_rows, path):
+@both_kinds
+def test_who_waits_for_a_lock_keeps_the_order_of_its_requests(
+    server_with_rows, shared, kind
+):
     """A look-up behind a request that waits sees what that one stores."""
     with server_with_rows.client() as client, server_with_rows.client() as other:
-        with locked(path):
+        with held(shared):
             for checksum in "ab":
                 client.post(get_pr_request(*ZIP, checksum))
             package = dict(zip(("version", "pkgarch"), ZIP))
             client.post({"max-package-pr": package})
-            check_what_needs_no_lock(other)
+            check_beside(other, kind)
             assert not is_readable(client)
         assert [client.receive()["value"] for _ in range(3)] == ["0", "1", "1"]
 

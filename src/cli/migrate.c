@@ -1,14 +1,7 @@
-/* migrate: rows from one database to another, without a server. One pass over FROM, in one
- * snapshot, in batches. Each batch is added in a transaction of its own, and then read back: its
- * rows go into the sum of TO as they are there. So an end at any moment leaves whole batches.
- *
- * A run after such an end asks first, and adds nothing, as long as all of a batch is there; from
- * the first batch on of which something is missing, it adds first. */
-#include "base/clock.h"
+/* migrate: rows from one database to another, without a server: the command. How it is done stands
+ * in migration.c. */
 #include "cli/commands.h"
-#include "cli/progress.h"
-#include "cli/row_batch.h"
-#include "cli/row_sum.h"
+#include "cli/migration.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,246 +9,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TRY_MS 30000 /* a database that is away, or locked, is asked again for so long */
-#define PAUSE_US 20000
-#define NAME_BYTES 256
-
-struct place {
-    const char *file;
-    char name[NAME_BYTES];
-    struct store *store;
-    struct row_sum sum;
-};
-
-struct migration {
-    struct place from;
-    struct place to;
-    struct row_batch batch;
-    bool keep_going;
-    bool adds_first; /* nothing was left behind from here on */
-    uint64_t total;  /* rows of from; 0: unknown */
-    uint64_t seen;
-    uint64_t n_refused;
-    uint64_t others; /* in to, but not in from */
-    bool knows_others;
-    struct progress progress;
-};
-
-static int fail(struct migration *migration, const struct error *error)
-{
-    progress_end(&migration->progress);
-    (void)fprintf(stderr,
-        "prserv migrate: %s; what was stored stays, run the same command again to go on\n",
-        error->text);
-    return CLI_NO;
-}
-
-/* ---- a batch ---- */
-
-static int count_found(void *context, const struct row *row)
-{
-    row_sum_add(context, row);
-    return 0;
-}
-
-/* What of the batch is in to. */
-static int find_batch(struct migration *migration, struct row_sum *found, struct error *error)
-{
-    const struct row_batch *batch = &migration->batch;
-    uint64_t until_ms = clock_ms() + TRY_MS;
-    int code;
-
-    for (;;) {
-        *found = (struct row_sum){.rows = 0};
-        code =
-            store_find_many(migration->to.store, batch->rows, batch->n, count_found, found, error);
-        if (code != ERROR_LOCKED || clock_ms() >= until_ms)
-            return code;
-        (void)usleep(PAUSE_US);
-    }
-}
-
-static int add_rows(
-    struct migration *migration, const struct row *rows, size_t n, struct error *error)
-{
-    uint64_t until_ms = clock_ms() + TRY_MS;
-    int code;
-
-    do {
-        code = store_add_many(migration->to.store, rows, n, error);
-        if (code == ERROR_LOCKED)
-            (void)usleep(PAUSE_US);
-    } while (code == ERROR_LOCKED && clock_ms() < until_ms);
-    return code;
-}
-
-static int shown(struct text text)
-{
-    return text.length < 60 ? (int)text.length : 60;
-}
-
-/* Names a row that to can't hold. */
-static void name_row(struct migration *migration, const struct row *row, const char *reason)
-{
-    const struct text value = row->value.bytes ? row->value : text_of("(none)");
-    struct error line;
-
-    progress_end(&migration->progress);
-    (void)error_set(&line, ERROR_INPUT,
-        "version '%.*s', pkgarch '%.*s', checksum '%.*s', value '%.*s'", shown(row->version),
-        row->version.bytes, shown(row->pkgarch), row->pkgarch.bytes, shown(row->checksum),
-        row->checksum.bytes, shown(value), value.bytes);
-    (void)fprintf(stderr, "prserv migrate: the row %s: %s\n", line.text, reason);
-    migration->n_refused++;
-}
-
-static int add_one(struct migration *migration, const struct row *row, struct error *error)
-{
-    const struct text texts[] = {row->version, row->pkgarch, row->checksum, row->value};
-    int code = store_check(migration->to.store, texts, row->value.bytes ? 4 : 3, error);
-
-    return code == 0 ? add_rows(migration, row, 1, error) : code;
-}
-
-/* There is a row in the batch that to can't hold: which? */
-static int add_one_by_one(struct migration *migration)
-{
-    struct row_batch *batch = &migration->batch;
-
-    for (size_t i = 0; i < batch->n;) {
-        struct error error;
-        int code = add_one(migration, &batch->rows[i], &error);
-
-        if (code == 0) {
-            i++;
-            continue;
-        }
-        if (code != ERROR_INPUT)
-            return fail(migration, &error);
-        name_row(migration, &batch->rows[i], error.text);
-        if (!migration->keep_going)
-            return CLI_NO;
-        row_batch_take_out(batch, i);
-    }
-    return CLI_DONE;
-}
-
-static int add_batch(struct migration *migration)
-{
-    struct row_batch *batch = &migration->batch;
-    struct error error;
-    int code = add_rows(migration, batch->rows, batch->n, &error);
-
-    if (code == ERROR_INPUT)
-        return add_one_by_one(migration);
-    return code == 0 ? CLI_DONE : fail(migration, &error);
-}
-
-/* Are all rows of the batch there already? */
-static int is_there(struct migration *migration, struct row_sum *found, bool *there)
-{
-    struct error error;
-    int code = find_batch(migration, found, &error);
-
-    *there = code == 0 && found->rows == migration->batch.n;
-    return code == 0 || code == ERROR_INPUT ? CLI_DONE : fail(migration, &error);
-}
-
-/* Brings the batch to to, and takes what is there then into the sums. */
-static int bring(struct migration *migration)
-{
-    const struct row_batch *batch = &migration->batch;
-    struct row_sum found = {.rows = 0};
-    bool there = false;
-    int status = CLI_DONE;
-
-    if (!migration->adds_first)
-        status = is_there(migration, &found, &there);
-    if (status == CLI_DONE && !there) {
-        migration->adds_first = true;
-        status = add_batch(migration);
-        if (status == CLI_DONE && batch->n > 0)
-            status = is_there(migration, &found, &there);
-    }
-    for (size_t i = 0; i < batch->n && status == CLI_DONE; i++)
-        row_sum_add(&migration->from.sum, &batch->rows[i]);
-    row_sum_join(&migration->to.sum, &found);
-    return status;
-}
-
-/* ---- all rows ---- */
-
-static int bring_and_empty(struct migration *migration)
-{
-    struct error error;
-    int status =
-        row_batch_seal(&migration->batch, &error) == 0 ? CLI_DONE : fail(migration, &error);
-
-    if (status == CLI_DONE)
-        status = bring(migration);
-    row_batch_empty(&migration->batch);
-    return status;
-}
-
-static int bring_all(struct migration *migration)
-{
-    struct row row;
-    struct error error;
-    int status = CLI_DONE;
-    int more = 1;
-
-    while (status == CLI_DONE && more == 1) {
-        more = store_scan_next(migration->from.store, &row, &error);
-        if (more < 0)
-            return fail(migration, &error);
-        if (more == 1) {
-            row_batch_add(&migration->batch, &row);
-            progress_row(&migration->progress, ++migration->seen, migration->total);
-        }
-        if (row_batch_is_full(&migration->batch) || (more == 0 && migration->batch.n > 0))
-            status = bring_and_empty(migration);
-    }
-    return status;
-}
-
-/* How many rows a database has; false if it can't say in time. */
-static bool count_rows(struct store *store, uint64_t *rows)
-{
-    struct error ignored;
-    bool known = store_begin_read(store, STORE_WAITS, &ignored) == 0 &&
-                 store_count(store, rows, &ignored) == 0;
-
-    store_rollback(store);
-    return known;
-}
-
-static int pass(struct migration *migration)
-{
-    static const struct store_filter all = {.version = {NULL, 0}};
-    struct store *from = migration->from.store;
-    struct error error;
-    int status;
-
-    if (!count_rows(from, &migration->total))
-        migration->total = 0;
-    progress_begin(&migration->progress, "migrated");
-    if (store_begin_read(from, STORE_WAITS, &error) != 0 ||
-        store_scan_begin(from, &all, &error) != 0)
-        return fail(migration, &error);
-    status = bring_all(migration);
-    progress_end(&migration->progress);
-    store_rollback(from);
-    migration->knows_others = count_rows(migration->to.store, &migration->others);
-    if (migration->others >= migration->to.sum.rows)
-        migration->others -= migration->to.sum.rows;
-    else
-        migration->others = 0;
-    return status;
-}
-
 /* ---- saying what came of it ---- */
 
-static void print_place(const char *word, const struct place *place)
+static void print_place(const char *word, const struct migration_place *place)
 {
     char digest[2 * ROW_SUM_BYTES + 1];
 
@@ -307,7 +63,8 @@ static int report(const struct cli *cli, const struct migration *migration)
 /* ---- before ---- */
 
 /* A database that can't be opened: no connection for PostgreSQL, a file otherwise. */
-static int open_place(struct place *place, enum store_role role, const struct store_options *base)
+static int open_place(
+    struct migration_place *place, enum store_role role, const struct store_options *base)
 {
     struct store_options options = *base;
     const bool is_file = store_kind_of(place->file) == STORE_SQLITE;
@@ -334,13 +91,15 @@ static int open_and_migrate(struct cli *cli, struct migration *migration)
     struct error error;
     int status;
 
-    if (log_open(&options.log, NULL, LOG_WARNING, &error) != 0)
-        return fail(migration, &error);
+    if (log_open(&options.log, NULL, LOG_WARNING, &error) != 0) {
+        (void)fprintf(stderr, "prserv migrate: %s\n", error.text);
+        return CLI_NO;
+    }
     status = open_place(&migration->from, STORE_READER, &options);
     if (status == CLI_DONE)
         status = open_place(&migration->to, STORE_WRITER, &options);
     if (status == CLI_DONE)
-        status = pass(migration);
+        status = migration_run(migration);
     if (status == CLI_DONE)
         status = report(cli, migration);
     store_close(migration->to.store);
@@ -397,8 +156,8 @@ const struct cli_command command_migrate = {
         "It can be interrupted at any moment and run again: batches of up to 10,000 rows are "
         "stored\n"
         "all or not at all, and what is there already is only compared, up to the first row that\n"
-        "is missing; nothing comes twice. A database that is away or locked is waited for, half a\n"
-        "minute.\n"
+        "is missing; nothing comes twice. A database that goes away meanwhile, or is locked, is\n"
+        "waited for, half a minute; if that is FROM, all of its rows are read again.\n"
         "\n"
         "At the end count and digest of the rows of FROM are printed, and of the same rows as "
         "they\n"

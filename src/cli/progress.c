@@ -10,6 +10,8 @@
 #define EVERY_MS 100
 #define LOOK_ROWS 64 /* the clock is looked at that often */
 #define BAR 40
+#define BAR_BYTES (BAR + 16)
+#define LINE_BYTES (BAR_BYTES + 64)
 
 void progress_begin(struct progress *progress, const char *what)
 {
@@ -17,14 +19,29 @@ void progress_begin(struct progress *progress, const char *what)
         .what = what, .wanted = isatty(STDERR_FILENO) == 1, .next_ms = clock_ms() + PATIENCE_MS};
 }
 
-static void show_bar(uint64_t at, uint64_t most)
+static void write_bar(char bar[BAR_BYTES], uint64_t at, uint64_t most)
 {
-    int full = at >= most ? BAR : (int)(at * BAR / most);
+    const int full = at >= most ? BAR : (int)(at * BAR / most);
+    char marks[BAR + 1];
 
-    (void)fputc('[', stderr);
     for (int i = 0; i < BAR; i++)
-        (void)fputc(i < full ? '#' : '.', stderr);
-    (void)fprintf(stderr, "] %3d%%  ", at >= most ? 100 : (int)(at * 100 / most));
+        marks[i] = i < full ? '#' : '.';
+    marks[BAR] = '\0';
+    (void)snprintf(
+        bar, BAR_BYTES, "[%s] %3d%%  ", marks, at >= most ? 100 : (int)(at * 100 / most));
+}
+
+/* In one piece, or a terminal shows half of it; and what else is said there begins at the left. */
+static void show(const struct progress *progress, uint64_t at, uint64_t most)
+{
+    char bar[BAR_BYTES] = "";
+    char line[LINE_BYTES];
+
+    if (most > 0)
+        write_bar(bar, at, most);
+    (void)snprintf(
+        line, sizeof line, "%s%" PRIu64 " rows %s\x1b[K\r", bar, progress->rows, progress->what);
+    (void)fputs(line, stderr);
 }
 
 void progress_row(struct progress *progress, uint64_t at, uint64_t most)
@@ -38,11 +55,7 @@ void progress_row(struct progress *progress, uint64_t at, uint64_t most)
         return;
     progress->next_ms = now_ms + EVERY_MS;
     progress->shown = true;
-    (void)fputc('\r', stderr);
-    if (most > 0)
-        show_bar(at, most);
-    (void)fprintf(stderr, "%" PRIu64 " rows %s\x1b[K", progress->rows, progress->what);
-    (void)fflush(stderr);
+    show(progress, at, most);
 }
 
 void progress_end(struct progress *progress)
