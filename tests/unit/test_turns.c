@@ -91,6 +91,18 @@ static void the_others_come_in_the_order_in_which_they_asked(void **state)
     assert_string_equal(party.came, "dbca");
 }
 
+static void who_has_a_turn_takes_no_second_one(void **state)
+{
+    struct party party;
+
+    (void)state;
+    invite(&party, 2);
+    assert_true(ask(&party, 'a'));
+    assert_true(ask(&party, 'a'));
+    assert_true(ask(&party, 'b'));
+    assert_false(ask(&party, 'c'));
+}
+
 static void asking_twice_gives_no_second_place(void **state)
 {
     struct party party;
@@ -161,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(so_many_have_their_turn_at_once),
         cmocka_unit_test(the_others_come_in_the_order_in_which_they_asked),
+        cmocka_unit_test(who_has_a_turn_takes_no_second_one),
         cmocka_unit_test(asking_twice_gives_no_second_place),
         cmocka_unit_test(who_leaves_the_queue_is_passed_over),
         cmocka_unit_test(who_did_not_ask_ends_nothing),
