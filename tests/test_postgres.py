@@ -372,7 +372,7 @@ def test_it_describes_its_table_as_the_protocol_has_it(serve, database):
     assert names == ["version", "pkgarch", "checksum", "value"]
 
 
-def test_a_reader_may_be_there_before_the_tables(serve, database):
+def test_a_reader_counts_no_rows_before_the_tables(serve, database):
     reader = serve("--file", database, "--read-only")
     assert reader.ask({"get-stats": {}})["database"]["rows"] == 0
     assert rows_of(reader) == []
