@@ -108,7 +108,7 @@ def test_ten_kills_of_servers_and_of_the_database(serve, cluster):
     uri = cluster.create("rows")
     servers = [serve("--file", uri, folder=f"server-{n}", port=0) for n in range(4)]
     chance = random.Random(1)
-    with Load(servers, clients=16) as load:
+    with Load(servers, clients=64) as load:
         for kill in range(10):
             load.more()
             if kill % 2 == 0:
