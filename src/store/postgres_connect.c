@@ -95,9 +95,10 @@ static int still_away(const struct postgres_store *store, struct error *error)
     return error_set(error, ERROR_LOCKED, "there is no connection to the database %s", store->name);
 }
 
-/* Waits for a connection, but not after until_ms. *hopeless may be NULL. */
+/* Waits for a connection, but not after until_ms. *refusals: attempts in a row that were refused.
+ */
 static int connect_until(
-    struct postgres_store *store, uint64_t until_ms, bool *hopeless, struct error *error)
+    struct postgres_store *store, uint64_t until_ms, int *refusals, struct error *error)
 {
     struct postgres_outcome outcome;
     int code = 0;
@@ -117,32 +118,29 @@ static int connect_until(
     if (!postgres_attempt_take(store->attempt, until_ms, &outcome))
         return still_away(store, error);
     store->attempt = NULL;
-    if (hopeless)
-        *hopeless = outcome.is_hopeless;
+    *refusals = outcome.is_hopeless ? *refusals + 1 : 0;
     return adopt(store, &outcome, error);
 }
 
 int postgres_connect_soon(struct postgres_store *store, struct error *error)
 {
     bool hurry = atomic_load(store->options.hurry);
+    int refusals = 0;
 
-    return connect_until(store, clock_ms() + (hurry ? 0 : CONNECT_SLICE_MS), NULL, error);
+    return connect_until(store, clock_ms() + (hurry ? 0 : CONNECT_SLICE_MS), &refusals, error);
 }
 
 /* A database that is only starting, or can't be reached yet, is waited for. One that refuses is
- * asked twice: it may have come up between the attempt and the look at why that failed. */
+ * asked again before that is believed: it may be coming and going just then. */
 int postgres_connect_first(struct postgres_store *store, struct error *error)
 {
     uint64_t end_ms =
         clock_ms() + (store->role == STORE_WRITER ? WRITER_START_MS : READER_START_MS);
-    bool hopeless = false;
     int refusals = 0;
     int code;
 
     do {
-        code = connect_until(store, clock_ms() + CONNECT_SLICE_MS, &hopeless, error);
-        refusals += hopeless;
-        hopeless = false;
+        code = connect_until(store, clock_ms() + CONNECT_SLICE_MS, &refusals, error);
     } while (code == ERROR_LOCKED && refusals < 2 && clock_ms() < end_ms &&
              clock_ms() < atomic_load(store->options.give_up_ms));
     return code == ERROR_LOCKED && refusals > 1 ? ERROR_STORE : code;

@@ -83,15 +83,29 @@ int postgres_check_conninfo(const char *conninfo, struct error *error)
                          "# of a password are written %%40 %%3A %%2F %%25 %%3F %%23");
 }
 
-/* Is there a server that takes connections, only not this one? Or can't it be tried at all? */
-static bool is_refused(const char *conninfo)
+/* Is there a server that takes connections? Or can't it be tried at all? */
+static bool is_up(const char *conninfo)
 {
     static const char *const names[] = {"connect_timeout", "dbname", NULL};
     const char *values[] = {CONNECT_S, conninfo, NULL};
-
     PGPing ping = PQpingParams(names, values, 1);
 
     return ping == PQPING_OK || ping == PQPING_NO_ATTEMPT;
+}
+
+/* A server that was up before and after a connection failed has refused it; one that is up only
+ * after may have been starting. */
+static bool reach(struct postgres_attempt *attempt, struct postgres_outcome *outcome)
+{
+    outcome->connection = connect_to(attempt->conninfo);
+    if (PQstatus(outcome->connection) == CONNECTION_OK || !is_up(attempt->conninfo))
+        return PQstatus(outcome->connection) == CONNECTION_OK;
+    PQfinish(outcome->connection);
+    outcome->connection = connect_to(attempt->conninfo);
+    if (PQstatus(outcome->connection) == CONNECTION_OK)
+        return true;
+    outcome->is_hopeless = is_up(attempt->conninfo);
+    return false;
 }
 
 static void fail_to_connect(struct postgres_attempt *attempt, struct postgres_outcome *outcome)
@@ -101,7 +115,6 @@ static void fail_to_connect(struct postgres_attempt *attempt, struct postgres_ou
     postgres_one_line(PQerrorMessage(outcome->connection), line);
     outcome->result = error_set(&outcome->error, ERROR_LOCKED,
         "can't connect to the database %s: %s", attempt->name, line[0] ? line : "no memory");
-    outcome->is_hopeless = is_refused(attempt->conninfo);
 }
 
 static void ignore_notice(void *context, const PGresult *result)
@@ -117,10 +130,10 @@ static void connect_once(struct postgres_attempt *attempt, struct postgres_outco
         .until_ms = UINT64_MAX,
     };
 
-    outcome->connection = link.connection = connect_to(attempt->conninfo);
-    if (PQstatus(link.connection) != CONNECTION_OK) {
+    if (!reach(attempt, outcome)) {
         fail_to_connect(attempt, outcome);
     } else {
+        link.connection = outcome->connection;
         link.until_ms = clock_ms() + (attempt->aim.writes ? SCHEMA_MS : SESSION_MS);
         outcome->result = postgres_link_attach(&link, &outcome->error);
         if (outcome->result == 0)
@@ -132,7 +145,7 @@ static void connect_once(struct postgres_attempt *attempt, struct postgres_outco
         (void)PQsetNoticeReceiver(link.connection, ignore_notice, NULL); /* the link ends here */
         return;
     }
-    PQfinish(link.connection);
+    PQfinish(outcome->connection);
     outcome->connection = NULL;
 }
 
