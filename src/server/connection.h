@@ -5,7 +5,7 @@
 #include "base/budget.h"
 #include "base/log.h"
 #include "server/holders.h"
-#include "server/service.h"
+#include "server/session.h"
 
 #include <stdbool.h>
 #include <stddef.h>
