@@ -15,7 +15,7 @@
  * A client that does not read its answers is not read from: input stops while too
  * much is under way or to be written, and after STALL_MS the connection is closed.
  *
- * What it holds is of a budget that all connections share (holders.h). While much is being
+ * What it holds is of a budget that all connections share (relief.h). While much is being
  * worked on, requests wait to be taken. */
 #include "server/connection.h"
 
@@ -46,7 +46,7 @@ struct connection {
     struct opening opening;
     struct framer framer;
     struct session *session;
-    struct holder holder; /* the buffers take of the budget; the session does itself */
+    struct debtor debtor; /* the buffers take of the budget; the session does itself */
 };
 
 static const char *const state_names[] = {
@@ -75,14 +75,14 @@ static void set_state(struct connection *connection, enum state state)
 /* Counts what it holds. (What is closed is freed in this turn.) */
 static void count(struct connection *connection)
 {
-    struct holders *holders = &connection->shared->holders;
+    struct relief *relief = &connection->shared->relief;
     size_t bytes = framer_bytes(&connection->framer) + connection->transport.out.capacity;
 
     if (connection->state == CLOSED)
-        holders_set(holders, &connection->holder, 0, 0);
+        relief_count(relief, &connection->debtor, 0, 0);
     else
-        holders_set(
-            holders, &connection->holder, bytes, bytes + session_idle_bytes(connection->session));
+        relief_count(
+            relief, &connection->debtor, bytes, bytes + session_idle_bytes(connection->session));
 }
 
 void connection_close(struct connection *connection, const char *reason)
@@ -199,7 +199,7 @@ static bool drop_spare(void *context)
 static void give_up(void *context, const char *reason)
 {
     struct connection *connection = context;
-    size_t held = connection->holder.bytes;
+    size_t held = connection->debtor.holder.bytes;
 
     if (connection->state >= FINISHING || framer_bytes(&connection->framer) < held / 2) {
         connection_close(connection, reason);
@@ -237,7 +237,7 @@ static void came(void *context, const char *bytes, size_t length)
         if (connection->state == OPEN && !may_take(connection))
             steer_input(connection);
         count(connection);
-        holders_relieve(&connection->shared->holders);
+        relief_run(&connection->shared->relief);
     }
     touch(connection);
 }
@@ -359,9 +359,9 @@ int connection_open(
         return error_set_memory(error);
     }
     connection->shared = shared;
-    connection->member.owner = connection->holder.owner = connection;
-    connection->holder.drop_spare = drop_spare;
-    connection->holder.give_up = give_up;
+    connection->member.owner = connection->debtor.owner = connection;
+    connection->debtor.drop_spare = drop_spare;
+    connection->debtor.give_up = give_up;
     framer_init(&connection->framer, shared->max_message_bytes);
     set_state(connection, OPENING);
     roster_join(&shared->roster, &connection->member);

@@ -6,7 +6,7 @@
 #define PRSERVD_CONNECTION_H
 
 #include "base/error.h"
-#include "server/holders.h"
+#include "server/relief.h"
 #include "server/roster.h"
 #include "server/service.h"
 
@@ -20,8 +20,8 @@ struct connection_shared {
     uv_loop_t *loop;
     struct service service; /* its budget is the connections' as well */
     size_t max_message_bytes;
-    struct roster roster;   /* of connections */
-    struct holders holders; /* connections by what they would give back if they were closed */
+    struct roster roster; /* of connections */
+    struct relief relief;
     bool stopping;
     void (*closed)(void *context); /* a descriptor became free */
     void *context;

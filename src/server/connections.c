@@ -17,7 +17,7 @@ void connections_init(struct connections *connections, uv_loop_t *loop,
     shared->max_message_bytes = max_message_bytes;
     shared->closed = closed;
     shared->context = context;
-    holders_init(&shared->holders, service->budget, service->log);
+    relief_init(&shared->relief, service->budget, service->log);
     roster_init(&shared->roster);
 }
 
@@ -48,7 +48,7 @@ void connections_stats(const struct connections *connections, struct connections
         .refused = connections->refused,
         .used_bytes = budget_used(budget),
         .limit_bytes = budget->limit,
-        .overruns = connections->shared.holders.overruns,
+        .overruns = connections->shared.relief.overruns,
     };
 }
 
@@ -76,7 +76,7 @@ bool connections_turn(struct connections *connections)
     for (size_t left = roster->n_touched; left > 0 && (member = roster_take_touched(roster));
          left--)
         connection_look_after(member->owner);
-    holders_relieve(&shared->holders);
+    relief_run(&shared->relief);
     return roster->n_touched > 0;
 }
 
