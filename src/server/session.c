@@ -218,14 +218,18 @@ static void inquired(struct call *call)
 
 static void start(struct session *session, struct call *call)
 {
-    if (is_answered_here(session, call->request.kind))
+    if (is_answered_here(session, call->request.kind)) {
         call_answer(call);
-    else if (!inquiry_is_needed(call))
+        return;
+    }
+    if (!inquiry_is_needed(call)) {
         make_ready(call);
-    else if (inquiry_begin(call, inquired))
+        return;
+    }
+    if (inquiry_begin(call, inquired))
         session->away++;
     else
-        call_answer(call);
+        call_answer(call); /* no memory */
 }
 
 enum session_result session_take(struct session *session, struct text message)
