@@ -378,9 +378,7 @@ void connection_check_deadline(struct connection *connection, uint64_t now)
 {
     bool stuck = transport_is_stuck(&connection->transport, now, STALL_MS);
 
-    if (connection->state == CLOSED)
-        return;
-    if (session_holds_up(connection->session, STALL_MS)) {
+    if (connection->state != CLOSED && session_holds_up(connection->session, STALL_MS)) {
         log_often(connection->shared->service.log, LOG_WARNING,
             "An export was broken off: its client took less than a piece in %d s, and others wait",
             STALL_MS / 1000);
