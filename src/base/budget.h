@@ -1,7 +1,7 @@
 /* Memory that clients can make the server hold, all of them together.
  *
  * Whoever holds some takes it from the budget, after the fact: who has to give some back
- * when more is used than there should be is decided elsewhere (server/connection.c). What
+ * when more is used than there should be is decided elsewhere (server/relief.h). What
  * can be told before is asked for before: budget_admits for requests, budget_try for what
  * is made of them. */
 #ifndef PRSERVD_BUDGET_H

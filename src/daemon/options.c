@@ -1,24 +1,15 @@
 /* Settings come from the command line, then, for what was not said there, from
- * PRSERVD_<NAME> in the environment. One table names them all. */
+ * PRSERVD_<NAME> in the environment; then it is seen whether they fit together. */
 #include "daemon/options.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <getopt.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 
 #define DEFAULT_HOST "0.0.0.0"
 #define DEFAULT_PORT 8585
 #define DEFAULT_MESSAGE_BYTES ((size_t)4 * 1024 * 1024)
-#define LEAST_MESSAGE_BYTES 1024
-#define MOST_MESSAGE_BYTES 1000000000 /* what SQLite keeps in a field */
 #define DEFAULT_MEMORY_BYTES ((size_t)256 * 1024 * 1024)
-#define LEAST_MEMORY_BYTES 65536
-#define MOST_MEMORY_BYTES 1000000000000
 #define LEAST_MESSAGES 4 /* of the longest kind that there has to be memory for */
 
 const char options_help[] =
@@ -65,194 +56,12 @@ const char options_help[] =
 
 /* What is read before it is put together. */
 struct reading {
-    struct options *options;
-    const char *host;
-    const char *port;
-    struct server_listener binds[OPTIONS_MOST_LISTENERS];
-    size_t n_binds;
-    const char *upstream;
+    struct settings settings;
+    bool given[SETTINGS]; /* on the command line */
+    enum command command;
 };
 
-/* ---- one setting each ---- */
-
-static int set_file(struct reading *reading, const char *value, struct error *error)
-{
-    if (value[0] == '\0')
-        return error_set(error, ERROR_INPUT, "the name of the database is empty");
-    reading->options->file = value;
-    return 0;
-}
-
-static int set_file_read(struct reading *reading, const char *value, struct error *error)
-{
-    (void)error;
-    reading->options->file_read = value;
-    return 0;
-}
-
-static int set_host(struct reading *reading, const char *value, struct error *error)
-{
-    (void)error;
-    reading->host = value;
-    return 0;
-}
-
-static int set_port(struct reading *reading, const char *value, struct error *error)
-{
-    (void)error;
-    reading->port = value;
-    return 0;
-}
-
-static int add_bind(struct reading *reading, const char *value, struct error *error)
-{
-    static const char suffix[] = ",ro";
-    const size_t n_suffix = sizeof suffix - 1;
-    char address[ADDRESS_TEXT_BYTES];
-    size_t length = strlen(value);
-    struct server_listener *listener = &reading->binds[reading->n_binds];
-
-    if (reading->n_binds + 1 >= OPTIONS_MOST_LISTENERS)
-        return error_set(error, ERROR_INPUT, "too many addresses to bind");
-    if (length >= sizeof address)
-        return error_set(error, ERROR_INPUT, "the address is too long: %s", value);
-    memcpy(address, value, length + 1);
-    listener->read_only = length > n_suffix && strcmp(value + length - n_suffix, suffix) == 0;
-    if (listener->read_only)
-        address[length - n_suffix] = '\0';
-    if (address_parse(&listener->address, address, error) != 0)
-        return ERROR_INPUT;
-    reading->n_binds++;
-    return 0;
-}
-
-static int set_bind(struct reading *reading, const char *value, struct error *error)
-{
-    char *list = strdup(value);
-    char *rest = list;
-    const char *word;
-    int result = list ? 0 : error_set_memory(error);
-
-    while (result == 0 && (word = strsep(&rest, " \t\n")))
-        result = word[0] ? add_bind(reading, word, error) : 0;
-    free(list);
-    if (result == 0 && reading->n_binds == 0)
-        return error_set(error, ERROR_INPUT, "the address to bind is empty");
-    return result;
-}
-
-static int set_read_only(struct reading *reading, const char *value, struct error *error)
-{
-    static const char *const yes[] = {"1", "true", "yes", "on"};
-    static const char *const no[] = {"0", "false", "no", "off"};
-
-    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
-        if (strcasecmp(value, yes[i]) == 0 || strcasecmp(value, no[i]) == 0) {
-            reading->options->read_only = strcasecmp(value, yes[i]) == 0;
-            return 0;
-        }
-    }
-    return error_set(error, ERROR_INPUT, "'%s' is neither 1 nor 0", value);
-}
-
-static int set_upstream(struct reading *reading, const char *value, struct error *error)
-{
-    (void)error;
-    reading->upstream = value;
-    return 0;
-}
-
-static int set_log(struct reading *reading, const char *value, struct error *error)
-{
-    if (value[0] == '\0')
-        return error_set(error, ERROR_INPUT, "the name of the log is empty");
-    reading->options->log_file = value;
-    return 0;
-}
-
-static int set_loglevel(struct reading *reading, const char *value, struct error *error)
-{
-    if (log_level_parse(value, &reading->options->log_level))
-        return 0;
-    return error_set(error, ERROR_INPUT,
-        "'%s' is no level; the levels are CRITICAL, ERROR, WARNING, INFO and DEBUG", value);
-}
-
-static int set_pidfile(struct reading *reading, const char *value, struct error *error)
-{
-    if (value[0] == '\0')
-        return error_set(error, ERROR_INPUT, "the name of the pid file is empty");
-    reading->options->pid_file = value;
-    return 0;
-}
-
-static int set_sync(struct reading *reading, const char *value, struct error *error)
-{
-    static const char *const names[] = {
-        [STORE_SYNC_FULL] = "full",
-        [STORE_SYNC_NORMAL] = "normal",
-        [STORE_SYNC_OFF] = "off",
-    };
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcasecmp(value, names[i]) == 0) {
-            reading->options->sync = (enum store_sync)i;
-            return 0;
-        }
-    }
-    return error_set(error, ERROR_INPUT, "'%s' is none of full, normal and off", value);
-}
-
-static int read_bytes(size_t *bytes, const char *value, unsigned long long least,
-    unsigned long long most, struct error *error)
-{
-    char *end;
-    unsigned long long number;
-
-    errno = 0;
-    number = strtoull(value, &end, 10);
-    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || number > most ||
-        number < least || number > SIZE_MAX)
-        return error_set(
-            error, ERROR_INPUT, "'%s' is no number of bytes from %llu to %llu", value, least, most);
-    *bytes = (size_t)number;
-    return 0;
-}
-
-static int set_max_message_bytes(struct reading *reading, const char *value, struct error *error)
-{
-    return read_bytes(&reading->options->max_message_bytes, value, LEAST_MESSAGE_BYTES,
-        MOST_MESSAGE_BYTES, error);
-}
-
-static int set_max_memory_bytes(struct reading *reading, const char *value, struct error *error)
-{
-    return read_bytes(
-        &reading->options->max_memory_bytes, value, LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, error);
-}
-
-/* ---- the table ---- */
-
-static const struct setting {
-    const char *name;
-    const char *environment;
-    bool is_flag;
-    int (*set)(struct reading *reading, const char *value, struct error *error);
-} settings[] = {
-    {"file", "PRSERVD_FILE", false, set_file},
-    {"file-read", "PRSERVD_FILE_READ", false, set_file_read},
-    {"host", "PRSERVD_HOST", false, set_host},
-    {"port", "PRSERVD_PORT", false, set_port},
-    {"bind", "PRSERVD_BIND", false, set_bind},
-    {"read-only", "PRSERVD_READ_ONLY", true, set_read_only},
-    {"upstream", "PRSERVD_UPSTREAM", false, set_upstream},
-    {"log", "PRSERVD_LOG", false, set_log},
-    {"loglevel", "PRSERVD_LOGLEVEL", false, set_loglevel},
-    {"pidfile", "PRSERVD_PIDFILE", false, set_pidfile},
-    {"sync", "PRSERVD_SYNC", false, set_sync},
-    {"max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES", false, set_max_message_bytes},
-    {"max-memory-bytes", "PRSERVD_MAX_MEMORY_BYTES", false, set_max_memory_bytes},
-};
+/* ---- the command line ---- */
 
 static const struct {
     const char *name;
@@ -264,50 +73,28 @@ static const struct {
     {"version", COMMAND_VERSION},
 };
 
-#define N_SETTINGS (sizeof settings / sizeof *settings)
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 #define FIRST_SETTING 1000 /* what getopt_long returns: beyond all letters */
 #define FIRST_COMMAND 2000
 
-static size_t find_setting(const char *name)
+static int set_command(struct reading *reading, enum command command, struct error *error)
 {
-    size_t i = 0;
-
-    while (strcmp(settings[i].name, name) != 0)
-        i++;
-    return i;
-}
-
-static int set(
-    struct reading *reading, size_t which, const char *name, const char *value, struct error *error)
-{
-    struct error reason;
-
-    if (settings[which].set(reading, value, &reason) == 0)
-        return 0;
-    return error_set(error, ERROR_INPUT, "%s: %.400s", name, reason.text);
-}
-
-/* ---- the command line ---- */
-
-static int set_command(struct options *options, enum command command, struct error *error)
-{
-    bool both = (options->command == COMMAND_START && command == COMMAND_STOP) ||
-                (options->command == COMMAND_STOP && command == COMMAND_START);
+    bool both = (reading->command == COMMAND_START && command == COMMAND_STOP) ||
+                (reading->command == COMMAND_STOP && command == COMMAND_START);
 
     if (both)
         return error_set(error, ERROR_INPUT, "--start and --stop contradict each other");
-    if (options->command != COMMAND_HELP && options->command != COMMAND_VERSION)
-        options->command = command;
+    if (reading->command != COMMAND_HELP && reading->command != COMMAND_VERSION)
+        reading->command = command;
     return 0;
 }
 
 static void make_long_options(struct option *long_options)
 {
-    for (size_t i = 0; i < N_SETTINGS; i++)
-        *long_options++ = (struct option){.name = settings[i].name,
-            .has_arg = settings[i].is_flag ? no_argument : required_argument,
-            .val = FIRST_SETTING + (int)i};
+    for (enum setting_id id = 0; id < SETTINGS; id++)
+        *long_options++ = (struct option){.name = setting_name(id),
+            .has_arg = setting_is_flag(id) ? no_argument : required_argument,
+            .val = FIRST_SETTING + (int)id};
     for (size_t i = 0; i < N_COMMANDS; i++)
         *long_options++ = (struct option){.name = commands[i].name, .val = FIRST_COMMAND + (int)i};
     *long_options = (struct option){.name = NULL};
@@ -315,16 +102,20 @@ static void make_long_options(struct option *long_options)
 
 static int from_letter(int letter)
 {
-    static const struct {
-        char letter;
-        const char *name;
-    } letters[] = {{'f', "file"}, {'r', "read-only"}, {'u', "upstream"}, {'l', "log"}};
-
-    for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
-        if (letter == letters[i].letter)
-            return FIRST_SETTING + (int)find_setting(letters[i].name);
+    switch (letter) {
+    case 'f':
+        return FIRST_SETTING + SETTING_FILE;
+    case 'r':
+        return FIRST_SETTING + SETTING_READ_ONLY;
+    case 'u':
+        return FIRST_SETTING + SETTING_UPSTREAM;
+    case 'l':
+        return FIRST_SETTING + SETTING_LOG;
+    case 'h':
+        return FIRST_COMMAND + 2;
+    default:
+        return letter;
     }
-    return letter == 'h' ? FIRST_COMMAND + 2 : letter;
 }
 
 static int refuse_option(int found, char **argv, struct error *error)
@@ -340,10 +131,18 @@ static int refuse_option(int found, char **argv, struct error *error)
     return error_set(error, ERROR_INPUT, "unknown option %s; see prservd --help", option);
 }
 
-static int read_command_line(
-    struct reading *reading, bool *given, int argc, char **argv, struct error *error)
+static int read_option(struct reading *reading, enum setting_id id, struct error *error)
 {
-    struct option long_options[N_SETTINGS + N_COMMANDS + 1];
+    char name[40];
+
+    (void)snprintf(name, sizeof name, "--%s", setting_name(id));
+    reading->given[id] = true;
+    return settings_set(&reading->settings, id, setting_is_flag(id) ? "1" : optarg, name, error);
+}
+
+static int read_command_line(struct reading *reading, int argc, char **argv, struct error *error)
+{
+    struct option long_options[SETTINGS + N_COMMANDS + 1];
     int found;
     int result = 0;
 
@@ -354,14 +153,9 @@ static int read_command_line(
         result == 0 && (found = getopt_long(argc, argv, "+:f:ru:l:h", long_options, NULL)) != -1) {
         found = from_letter(found);
         if (found >= FIRST_COMMAND) {
-            result = set_command(reading->options, commands[found - FIRST_COMMAND].command, error);
-        } else if (found >= FIRST_SETTING && found < FIRST_SETTING + (int)N_SETTINGS) {
-            size_t which = (size_t)(found - FIRST_SETTING);
-            char name[40];
-
-            (void)snprintf(name, sizeof name, "--%s", settings[which].name);
-            given[which] = true;
-            result = set(reading, which, name, settings[which].is_flag ? "1" : optarg, error);
+            result = set_command(reading, commands[found - FIRST_COMMAND].command, error);
+        } else if (found >= FIRST_SETTING && found < FIRST_SETTING + SETTINGS) {
+            result = read_option(reading, (enum setting_id)(found - FIRST_SETTING), error);
         } else {
             result = refuse_option(found, argv, error);
         }
@@ -374,21 +168,22 @@ static int read_command_line(
 
 /* ---- the environment ---- */
 
-static int read_environment(struct reading *reading, const bool *given, struct error *error)
+static int read_environment(struct reading *reading, struct error *error)
 {
-    bool bind_given = given[find_setting("bind")];
+    struct settings *settings = &reading->settings;
 
-    for (size_t i = 0; i < N_SETTINGS; i++) {
-        const char *value = getenv(settings[i].environment);
-        bool beside_bind = settings[i].set == set_host || settings[i].set == set_port;
+    for (enum setting_id id = 0; id < SETTINGS; id++) {
+        const char *value = getenv(setting_variable(id));
+        bool beside_bind = id == SETTING_HOST || id == SETTING_PORT;
 
-        if (given[i] || !value || value[0] == '\0' || (bind_given && beside_bind))
+        if (reading->given[id] || !value || value[0] == '\0' ||
+            (reading->given[SETTING_BIND] && beside_bind))
             continue;
-        if (set(reading, i, settings[i].environment, value, error) != 0)
+        if (settings_set(settings, id, value, setting_variable(id), error) != 0)
             return ERROR_INPUT;
     }
-    if (!reading->upstream)
-        reading->upstream = getenv("PRSERV_UPSTREAM");
+    if (!settings->upstream)
+        settings->upstream = getenv("PRSERV_UPSTREAM");
     return 0;
 }
 
@@ -405,46 +200,46 @@ static int check_databases(const struct options *options, struct error *error)
 }
 
 /* --host and --port, together one address. */
-static int put_first(struct reading *reading, struct address *address, struct error *error)
+static int put_first(const struct settings *settings, struct address *address, struct error *error)
 {
     struct error reason;
     unsigned port = DEFAULT_PORT;
 
-    if (reading->port && address_parse_port(&port, reading->port, &reason) != 0)
+    if (settings->port && address_parse_port(&port, settings->port, &reason) != 0)
         return error_set(error, ERROR_INPUT, "port: %.400s", reason.text);
-    if (address_set_host(address, reading->host ? reading->host : DEFAULT_HOST, port, &reason) != 0)
+    if (address_set_host(address, settings->host ? settings->host : DEFAULT_HOST, port, &reason) !=
+        0)
         return error_set(error, ERROR_INPUT, "host: %.400s", reason.text);
     return 0;
 }
 
-static int put_listeners(struct reading *reading, struct error *error)
+static int put_listeners(
+    struct options *options, const struct settings *settings, struct error *error)
 {
-    struct options *options = reading->options;
-
-    options->listens_by_default = reading->n_binds == 0 && !reading->host && !reading->port;
-    if (reading->n_binds == 0 || reading->host || reading->port) {
+    options->listens_by_default = settings->n_binds == 0 && !settings->host && !settings->port;
+    if (settings->n_binds == 0 || settings->host || settings->port) {
         struct server_listener *first = &options->listeners[options->n_listeners++];
 
-        if (put_first(reading, &first->address, error) != 0)
+        if (put_first(settings, &first->address, error) != 0)
             return ERROR_INPUT;
     }
-    for (size_t i = 0; i < reading->n_binds; i++)
-        options->listeners[options->n_listeners++] = reading->binds[i];
+    for (size_t i = 0; i < settings->n_binds; i++)
+        options->listeners[options->n_listeners++] = settings->binds[i];
     return 0;
 }
 
-static int put_upstream(struct reading *reading, struct error *error)
+static int put_upstream(
+    struct options *options, const struct settings *settings, struct error *error)
 {
-    struct options *options = reading->options;
     struct error reason;
 
-    if (!reading->upstream || reading->upstream[0] == '\0')
+    if (!settings->upstream || settings->upstream[0] == '\0')
         return 0;
-    if (address_parse(&options->upstream, reading->upstream, &reason) != 0)
+    if (address_parse(&options->upstream, settings->upstream, &reason) != 0)
         return error_set(error, ERROR_INPUT, "upstream: %.400s", reason.text);
     if (options->upstream.is_unix || options->upstream.port == 0)
         return error_set(error, ERROR_INPUT, "upstream: '%s' can't be an upstream; write HOST:PORT",
-            reading->upstream);
+            settings->upstream);
     options->has_upstream = true;
     return 0;
 }
@@ -463,26 +258,40 @@ static int put_memory(struct options *options, struct error *error)
         options->max_memory_bytes, LEAST_MESSAGES, options->max_memory_bytes / LEAST_MESSAGES);
 }
 
-int options_read(struct options *options, int argc, char **argv, struct error *error)
+static int put_together(
+    struct options *options, const struct settings *settings, struct error *error)
 {
-    struct reading reading = {.options = options};
-    bool given[N_SETTINGS] = {false};
     int result;
 
-    *options = (struct options){
-        .file = "prserv.sqlite3",
-        .log_level = LOG_INFO,
-        .max_message_bytes = DEFAULT_MESSAGE_BYTES,
-    };
-    result = read_command_line(&reading, given, argc, argv, error);
-    if (result != 0 || options->command == COMMAND_HELP || options->command == COMMAND_VERSION)
-        return result;
-    result = read_environment(&reading, given, error);
+    options->file = settings->file;
+    options->file_read = settings->file_read;
+    options->read_only = settings->read_only;
+    options->log_file = settings->log_file;
+    options->log_level = settings->log_level;
+    options->pid_file = settings->pid_file;
+    options->sync = settings->sync;
+    options->max_message_bytes = settings->max_message_bytes;
+    options->max_memory_bytes = settings->max_memory_bytes;
+    result = check_databases(options, error);
     if (result == 0)
-        result = check_databases(options, error);
-    if (result == 0)
-        result = put_listeners(&reading, error);
+        result = put_listeners(options, settings, error);
     if (result == 0)
         result = put_memory(options, error);
-    return result == 0 ? put_upstream(&reading, error) : result;
+    return result == 0 ? put_upstream(options, settings, error) : result;
+}
+
+int options_read(struct options *options, int argc, char **argv, struct error *error)
+{
+    struct reading reading = {
+        .settings.file = "prserv.sqlite3",
+        .settings.log_level = LOG_INFO,
+        .settings.max_message_bytes = DEFAULT_MESSAGE_BYTES,
+    };
+    int result = read_command_line(&reading, argc, argv, error);
+
+    *options = (struct options){.command = reading.command};
+    if (result != 0 || options->command == COMMAND_HELP || options->command == COMMAND_VERSION)
+        return result;
+    result = read_environment(&reading, error);
+    return result == 0 ? put_together(options, &reading.settings, error) : result;
 }

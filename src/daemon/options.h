@@ -5,6 +5,7 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/settings.h"
 #include "server/server.h"
 #include "store/store.h"
 
@@ -13,7 +14,7 @@
 
 enum command { COMMAND_RUN, COMMAND_START, COMMAND_STOP, COMMAND_HELP, COMMAND_VERSION };
 
-#define OPTIONS_MOST_LISTENERS 64
+#define OPTIONS_MOST_LISTENERS (SETTINGS_MOST_BINDS + 1)
 
 struct options {
     enum command command;

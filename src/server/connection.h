@@ -1,62 +1,55 @@
-/* One client's connection: bytes in, bytes out. On the loop's thread. */
+/* One client's life, from its opening to its end: takes messages from the bytes that a
+ * transport brings, and lets the transport write a session's answers.
+ *
+ * On the loop's thread. A connection frees itself when it has ended. */
 #ifndef PRSERVD_CONNECTION_H
 #define PRSERVD_CONNECTION_H
 
-#include "base/budget.h"
-#include "base/log.h"
-#include "server/holders.h"
+#include "base/error.h"
+#include "server/relief.h"
+#include "server/roster.h"
 #include "server/service.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/queue.h>
 #include <uv.h>
 
-struct connection;
-
-TAILQ_HEAD(connection_list, connection);
-
-/* All connections of a server, and what they share. */
-struct connections {
+/* What the connections of a server share. */
+struct connection_shared {
     uv_loop_t *loop;
-    struct service service;
-    struct log *log;
+    struct service service; /* its budget is the connections' as well */
     size_t max_message_bytes;
-    struct budget *budget;
-    struct holders holders; /* connections by what they would give back if they were closed */
-    struct connection_list all;
-    struct connection_list touched; /* to be looked after at the end of this turn */
-    struct connection_list waiting; /* for others' requests to be done: see budget_admits */
-    size_t n_touched;
-    size_t count;
-    uint64_t accepted; /* since the start */
-    uint64_t refused;  /* closed for lack of memory or the like */
-    uint64_t overruns; /* closed because memory was used up */
+    struct roster roster; /* of connections */
+    struct relief relief;
     bool stopping;
     void (*closed)(void *context); /* a descriptor became free */
     void *context;
     char input[64 * 1024]; /* what was read just now */
 };
 
-/* The service's budget is the connections' as well. */
-void connections_init(struct connections *connections, uv_loop_t *loop,
-    const struct service *service, size_t max_message_bytes);
+struct connection;
 
-/* Takes over an accepted socket; read_only: through this one nothing is stored. */
-void connections_add(struct connections *connections, int descriptor, bool read_only);
+/* Takes over an accepted socket; read_only: through this one nothing is stored. Puts the
+ * connection on the roster, which is how it is found from then on. Fails with ERROR_MEMORY;
+ * the socket is closed then. */
+ERROR_MUST_CHECK int connection_open(
+    struct connection_shared *shared, int descriptor, bool read_only, struct error *error);
 
-/* At the end of each turn of the loop: writes the answers that have come. Returns
- * true if there is more to do, for which the loop must not wait. */
-ERROR_MUST_CHECK bool connections_turn(struct connections *connections);
+/* It was touched: writes what there is and takes what was read, until there is nothing more
+ * to do. */
+void connection_look_after(struct connection *connection);
 
-/* Every second or so: ends connections whose time has run out. */
-void connections_check_deadlines(struct connections *connections);
+/* Is memory left for its next request, or must it wait? See budget_admits. */
+bool connection_is_admitted(const struct connection *connection);
 
-/* Reads what has come, and no more; answers that; closes. */
-void connections_stop(struct connections *connections);
+/* Every second or so: ends it if its time has run out. */
+void connection_check_deadline(struct connection *connection, uint64_t now);
 
-/* Closes all, answered or not. */
-void connections_close(struct connections *connections);
+/* Reads what has come, and no more; answers that; ends. */
+void connection_stop(struct connection *connection);
+
+/* Ends now, answered or not. */
+void connection_close(struct connection *connection, const char *reason);
 
 #endif

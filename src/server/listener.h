@@ -1,4 +1,4 @@
-/* The sockets that clients connect to. On the loop's thread.
+/* Accepts those who connect to the sockets that are listened on. On the loop's thread.
  *
  * accept(2) is called here and not by libuv, which closes what it accepts when
  * descriptors run out: here the clients wait in the backlog until there are some. */
@@ -24,16 +24,15 @@ struct listeners_events {
 ERROR_MUST_CHECK int listeners_create(struct listeners **listeners, uv_loop_t *loop,
     const struct listeners_events *events, struct log *log, struct error *error);
 
-/* Binds every address that the name has and listens; port 0 takes a free one, the
- * same for all addresses of the name. v6_only: leave IPv4 to another listener. Fails
- * with ERROR_SYSTEM; what was bound before stays. */
+/* Listens on every address that the name has: binding_open says how, and how it fails. What
+ * other calls have bound stays. */
 ERROR_MUST_CHECK int listeners_bind(struct listeners *listeners, const struct address *address,
     bool read_only, bool v6_only, struct error *error);
 
 /* Takes over a socket that somebody else has bound, and holds too: it lives on when
  * listeners_close closes it here, with the clients in its backlog, and a unix socket's
- * file stays. The descriptor is the listeners' from now on, also when this fails, with
- * ERROR_SYSTEM if it is no stream socket of a kind that is served, or ERROR_MEMORY. */
+ * file stays. The descriptor is the listeners' from now on, also when this fails, as
+ * binding_adopt does. */
 ERROR_MUST_CHECK int listeners_adopt(
     struct listeners *listeners, int descriptor, bool read_only, struct error *error);
 

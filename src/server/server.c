@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "exec/executor.h"
-#include "server/connection.h"
+#include "server/connections.h"
 #include "server/listener.h"
 #include "server/service.h"
 #include "server/stats.h"
@@ -109,7 +109,7 @@ static void end_turn(uv_prepare_t *prepare)
         (void)uv_idle_start(&server->hurry, do_nothing);
     else
         (void)uv_idle_stop(&server->hurry);
-    if (server->stopping && server->connections.count == 0)
+    if (server->stopping && connections_count(&server->connections) == 0)
         uv_stop(&server->loop);
 }
 
@@ -257,9 +257,8 @@ static int open_rooms(struct server *server, struct error *error)
     server->stats.connections = &server->connections;
     service.executor = server->executor;
     service.upstream = server->upstream;
-    connections_init(&server->connections, &server->loop, &service, options->max_message_bytes);
-    server->connections.closed = connection_closed;
-    server->connections.context = server;
+    connections_init(&server->connections, &server->loop, &service, options->max_message_bytes,
+        connection_closed, server);
     return result;
 }
 

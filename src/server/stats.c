@@ -61,6 +61,9 @@ static void append_upstream(const struct upstream *upstream, struct buffer *out)
 
 void stats_write(const struct stats *stats, uint64_t rows, struct buffer *out)
 {
+    struct connections_stats connections;
+
+    connections_stats(stats->connections, &connections);
     append(out,
         "{\"version\":\"%s\",\"uptime_s\":%" PRIu64 ",\"read_only\":%s"
         ",\"database\":{\"kind\":\"%s\",\"rows\":%" PRIu64 "}"
@@ -68,10 +71,9 @@ void stats_write(const struct stats *stats, uint64_t rows, struct buffer *out)
         ",\"memory\":{\"used_bytes\":%zu,\"limit_bytes\":%zu,\"overruns\":%" PRIu64 "}"
         ",\"requests\":{",
         PRSERVD_VERSION, (clock_ms() - stats->started_ms) / 1000,
-        stats->read_only ? "true" : "false", stats->database, rows, stats->connections->count,
-        stats->connections->accepted, stats->connections->refused,
-        budget_used(stats->connections->budget), stats->connections->budget->limit,
-        stats->connections->overruns);
+        stats->read_only ? "true" : "false", stats->database, rows, connections.open,
+        connections.accepted, connections.refused, connections.used_bytes, connections.limit_bytes,
+        connections.overruns);
     append_requests(&stats->counts, out);
     append(out, "},\"batches\":");
     append_batches(stats->executor, out);

@@ -4,7 +4,7 @@
 
 #include "base/buffer.h"
 #include "exec/executor.h"
-#include "server/connection.h"
+#include "server/connections.h"
 #include "server/service.h"
 #include "server/upstream.h"
 
