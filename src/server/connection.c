@@ -24,8 +24,10 @@
 #include "wire/framer.h"
 #include "wire/opening.h"
 
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -555,10 +557,23 @@ void connections_add(struct connections *connections, int descriptor, bool read_
     steer_input(connection);
 }
 
+/* What the kernel has of it counts as well: it may take no more until much of that was read. */
+static size_t left_to_write(const struct connection *connection)
+{
+    size_t left = uv_stream_get_write_queue_size(&connection->uv.stream);
+    uv_os_fd_t descriptor;
+    int in_kernel = 0;
+
+    if (uv_fileno(&connection->uv.handle, &descriptor) == 0 &&
+        ioctl(descriptor, SIOCOUTQ, &in_kernel) == 0)
+        left += (size_t)in_kernel;
+    return left;
+}
+
 /* A client that takes a long answer slowly is not one that does not read. */
 static void watch_progress(struct connection *connection, uint64_t now)
 {
-    size_t left = uv_stream_get_write_queue_size(&connection->uv.stream);
+    size_t left = left_to_write(connection);
 
     if (left != connection->left_to_write)
         connection->deadline_ms = now + STALL_MS;
