@@ -204,6 +204,7 @@ static void begin(struct run *run, const struct options *options)
     run->servers.program = options->program;
     run->servers.folder = run->folder;
     run->servers.file = options->file;
+    run->servers.may_give_up = options->on_strike != NULL;
     run->strikes = (struct strikes){.servers = &run->servers,
         .command = options->on_strike,
         .every_ms = options->kills_ms,
