@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -135,10 +137,23 @@ int transport_write(struct transport *transport)
     return code;
 }
 
+/* What the kernel has of it counts as well: it may take no more until much of that was read. */
+static size_t left_to_write(const struct transport *transport)
+{
+    size_t left = uv_stream_get_write_queue_size(&transport->uv.stream);
+    uv_os_fd_t descriptor;
+    int in_kernel = 0;
+
+    if (uv_fileno(&transport->uv.handle, &descriptor) == 0 &&
+        ioctl(descriptor, SIOCOUTQ, &in_kernel) == 0)
+        left += (size_t)in_kernel;
+    return left;
+}
+
 /* A client that takes a long answer slowly is not one that does not read. */
 bool transport_is_stuck(struct transport *transport, uint64_t now, uint64_t ms)
 {
-    size_t left = uv_stream_get_write_queue_size(&transport->uv.stream);
+    size_t left = transport->writing ? left_to_write(transport) : 0;
 
     if (!transport->writing)
         return false;

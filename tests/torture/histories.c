@@ -204,6 +204,7 @@ static void begin(struct run *run, const struct options *options)
     run->servers.program = options->program;
     run->servers.folder = run->folder;
     run->servers.file = options->file;
+    run->servers.may_give_up = options->on_strike != NULL;
     run->strikes = (struct strikes){.servers = &run->servers,
         .command = options->on_strike,
         .every_ms = options->kills_ms,
@@ -303,8 +304,9 @@ static void explain(void)
          "  --kills MS       kill a server (sometimes all) about every MS milliseconds; 0: never "
          "[250]\n"
          "  --on-strike COMMAND\n"
-         "                   run it in the shell at the first kill and about every eighth, never "
-         "twice at once\n"
+         "                   run it in the shell at the first kill and about every eighth, never\n"
+         "                   twice at once; servers may give up at their start then, and are\n"
+         "                   started again\n"
          "  --sql-writer     another program writes to the first database as well (SQLite)\n"
          "  --file FILE      the database of all servers, or PostgreSQL's; without --chain\n"
          "  --prservd FILE   the program [beside this one]");

@@ -25,6 +25,7 @@ struct servers {
     const char *program;
     const char *folder;
     const char *file; /* of the user's choice, or NULL */
+    bool may_give_up; /* at its start, because what it stands on is away */
     struct server list[MOST_SERVERS];
     unsigned n;
     unsigned ports[HISTORY_MOST_DATABASES]; /* of the links to the next database, or 0 */

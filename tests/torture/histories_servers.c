@@ -89,6 +89,20 @@ static void start(struct servers *servers, struct server *server)
         become(servers, server);
 }
 
+/* One that finds no database at its start ends with status 1 after some time. */
+static bool gave_up(const struct servers *servers, int status)
+{
+    return servers->may_give_up && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+static void note_end(struct servers *servers, unsigned number, int status)
+{
+    if (gave_up(servers, status))
+        return;
+    servers->died++;
+    fprintf(stderr, "server %u ended by itself, status %d\n", number, status);
+}
+
 void servers_look_after(struct servers *servers, uint64_t now_ms)
 {
     for (unsigned i = 0; i < servers->n; i++) {
@@ -96,8 +110,7 @@ void servers_look_after(struct servers *servers, uint64_t now_ms)
         int status;
 
         if (server->pid > 0 && waitpid(server->pid, &status, WNOHANG) == server->pid) {
-            servers->died++;
-            fprintf(stderr, "server %u ended by itself, status %d\n", i, status);
+            note_end(servers, i, status);
             server->pid = 0;
             server->start_at_ms = now_ms + 200;
         }
@@ -117,6 +130,13 @@ void servers_kill(struct servers *servers, struct server *server, uint64_t start
     servers->kills++;
 }
 
+/* One that was started just now knows of no signal yet. */
+static bool ended_well(const struct servers *servers, int status)
+{
+    return status == 0 || gave_up(servers, status) ||
+           (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
 void servers_stop(struct servers *servers)
 {
     for (unsigned i = 0; i < servers->n; i++) {
@@ -127,7 +147,7 @@ void servers_stop(struct servers *servers)
         int status = 0;
 
         if (servers->list[i].pid > 0 && waitpid(servers->list[i].pid, &status, 0) > 0 &&
-            status != 0) {
+            !ended_well(servers, status)) {
             servers->died++;
             fprintf(stderr, "server %u did not end well, status %d\n", i, status);
         }
