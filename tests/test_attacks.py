@@ -5,9 +5,9 @@ test_protocol.py, limits that are options in test_options.py."""
 
 import contextlib
 import json
-import os
 import re
 import resource
+import select
 import socket
 import statistics
 import struct
@@ -22,7 +22,6 @@ PING = b'{"ping": {}}\n'
 ALIVE = {"alive": True}
 ROW = {"version": "v", "pkgarch": "a", "checksum": "c"}
 MIB = 1 << 20
-CROWD = int(os.environ.get("PRSERVD_TEST_CROWD", "100000"))
 
 
 def memory(server, name):
@@ -73,6 +72,19 @@ def harmless(server, grows_by):
     grown = memory(server, "VmHWM") - before
     print(f"grew by {grown // 1024} KiB of {grows_by // 1024}")
     assert SANITIZER or grown < grows_by, grown
+
+
+@contextlib.contextmanager
+def open_files_of_mine(count):
+    """As many files may be open here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        pytest.skip("the limit of open files is too low")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def error(client):
@@ -333,6 +345,52 @@ def test_clients_that_never_read_cost_what_is_made_ahead_of_them(server):
                         deaf.socket.send(b'{"export": {"history": true}}\n' * 10)
 
 
+HALVES = {
+    "of a request": (
+        [b'{"test-pr": {"version": "v", "pk'],
+        [b'garch": "a", '],
+        8 * MIB,
+    ),
+    "of a chunk stream": (
+        [b'{"chunk-stream": null}\n', b'{"test-pr": {"x": "' + b"x" * 30_000 + b"\n"],
+        [b'", "version": "v", "pkgarch": "a", '],
+        80 * MIB,
+    ),
+}
+
+
+def leave_halves(server, first, second, grows_by, silence_s):
+    """Nobody who stays silent is closed for that, or holds others up."""
+    end = b'"checksum": "c"}}\n' + (b"\n" if len(first) > 1 else b"")
+    with open_files_of_mine(2000), contextlib.ExitStack() as stack:
+        heard = select.poll()
+        with harmless(server, grows_by):
+            crowd = [stack.enter_context(server.client()) for _ in range(1000)]
+            for client in crowd:
+                client.send(b"".join(first))
+                heard.register(client.socket, select.POLLIN)
+            poll(lambda: connections(server)["open"] >= 1000, "all of them")
+            assert server.get_pr("v", "a", "c") == "0"
+            assert not heard.poll(silence_s * 1000)  # neither an answer nor an end
+        for client in crowd:
+            client.send(b"".join(second) + end)
+        for client in crowd:
+            assert client.receive() == {"value": "0"}
+
+
+@pytest.mark.parametrize("first,second,grows_by", HALVES.values(), ids=HALVES)
+def test_a_thousand_halves_of_messages_are_kept_and_answered_when_whole(
+    server, first, second, grows_by
+):
+    leave_halves(server, first, second, grows_by, silence_s=0)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(300)
+def test_halves_of_messages_are_kept_longer_than_any_deadline(server):
+    leave_halves(server, *HALVES["of a request"], silence_s=75)
+
+
 # ---- memory and exports, of all clients together ----
 
 BUDGET = 16 * MIB
@@ -451,7 +509,12 @@ def connections(server):
 
 
 @pytest.mark.parametrize(
-    "count", [5000, pytest.param(CROWD, marks=pytest.mark.slow)], ids=["5000", "CROWD"]
+    "count",
+    [
+        5000,
+        pytest.param(100_000, marks=pytest.mark.slow),
+        pytest.param(500_000, marks=[pytest.mark.torture, pytest.mark.timeout(1200)]),
+    ],
 )
 def test_clients_that_come_and_go_leave_nothing(server, count):
     come_and_go(server, 500)
@@ -483,14 +546,8 @@ def test_a_thousand_idle_connections_cost_4_MiB(server):
 
 @pytest.mark.slow
 def test_ten_thousand_idle_connections_cost_40_MiB(server):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < 11_000:
-        pytest.skip("the limit of open files is too low")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
+    with open_files_of_mine(11_000):
         idle(server, 10_000, grows_by=40 * MIB)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_without_descriptors_who_is_in_is_served(server):

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from harness import Refused, run_prservd
+from harness import BUILD, SANITIZER, Refused, run_prservd
 
 M4 = ("m4-1.4.19-r0", "core2-64")
 LIMIT = 256 * 1024
@@ -147,3 +147,19 @@ def test_a_database_that_was_replaced(server):
     server.start()
     asker.client = server.client()
     asker.check_goes_on(path)
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="sanitizers want to be loaded first")
+def test_folders_that_a_killed_start_made_are_synced_by_the_next(serve, tmp_path):
+    """It was killed after it made `there`, before that was durable."""
+    preload = BUILD / "tests" / "preload" / "libnote_sync.so"
+    assert preload.exists()
+    notes = tmp_path / "notes"
+    folder = tmp_path / "there" / "new" / "newer"
+    folder.parent.parent.mkdir()
+    environment = {"LD_PRELOAD": str(preload), "NOTE_SYNC": str(notes)}
+    server = serve("--file", folder / "rows.db", environment=environment)
+    synced = notes.read_text().splitlines()
+    for holder in tmp_path, tmp_path / "there", tmp_path / "there" / "new":
+        assert str(holder) in synced
+    assert server.get_pr(*M4, "a") == "0"

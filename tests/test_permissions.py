@@ -206,3 +206,13 @@ def test_a_database_that_loses_its_permissions_gives_errors_not_silence(folder):
     with contextlib.closing(sqlite3.connect(file)) as database:
         stored = database.execute("SELECT value FROM PRMAIN").fetchall()
     assert ("0",) in stored
+
+
+def test_folders_that_may_only_be_passed_through_are_no_hindrance(folder):
+    """They can't be opened to be synced; but nor did the server make them."""
+    own = folder / "passage" / "own"
+    own.mkdir(parents=True)
+    os.chown(own, NOBODY, -1)
+    own.parent.chmod(0o711)
+    with by_nobody(folder, "--file", own / "new" / "rows.db") as server:
+        assert server.get_pr("m4-1", "all", "a") == "0"

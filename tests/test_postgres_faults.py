@@ -108,7 +108,7 @@ def test_ten_kills_of_servers_and_of_the_database(serve, cluster):
     uri = cluster.create("rows")
     servers = [serve("--file", uri, folder=f"server-{n}", port=0) for n in range(4)]
     chance = random.Random(1)
-    with Load(servers, clients=16) as load:
+    with Load(servers, clients=64) as load:
         for kill in range(10):
             load.more()
             if kill % 2 == 0:
@@ -194,6 +194,21 @@ def test_clients_hear_in_time_that_the_database_is_away(serve, cluster, way):
     proxy.close()
 
 
+@pytest.mark.slow
+def test_many_exports_hear_in_time_that_the_database_is_away(serve, cluster):
+    cluster.create("rows")
+    server = serve("--file", cluster.uri("rows"))
+    cluster.pause()
+    clients = [server.client() for _ in range(8)]
+    begun = time.monotonic()
+    for client in clients:
+        client.post({"export": {}})
+    for client in clients:
+        assert "database" in client.receive()["invoke-error"]["message"]
+    assert time.monotonic() - begun < IN_TIME
+    cluster.resume()
+
+
 @pytest.mark.parametrize("is_stored", [False, True])
 def test_a_connection_cut_at_commit(serve, shared_cluster, database, is_stored):
     """The outcome is found out: the answer is right, and one row is there."""
@@ -254,10 +269,9 @@ def test_transactions_that_give_way_are_tried_again(
     assert shared_cluster.psql("SELECT last_value FROM turns", name_of(database)) == "6"
 
 
-def test_a_package_that_somebody_holds_is_waited_for(serve, shared_cluster, database):
-    """Known content needs no lock, and is answered meanwhile."""
-    server = serve("--file", database)
-    assert server.get_pr(*M4, "a") == "0"
+@contextmanager
+def holding(database):
+    """Somebody holds all packages that are there, until the function is called that this gives."""
     holder = subprocess.Popen(
         [f"{postgres.PROGRAMS}/psql", "-X", "-q", database],
         stdin=subprocess.PIPE,
@@ -268,11 +282,44 @@ def test_a_package_that_somebody_holds_is_waited_for(serve, shared_cluster, data
     holder.stdin.flush()
     while "held" not in holder.stdout.readline():
         assert holder.poll() is None
-    with asking(server, *M4, "b") as answers:
-        assert server.get_pr(*M4, "a") == "0"  # known content needs no lock
+    yield lambda: holder.communicate("COMMIT;\n")
+    assert holder.poll() is not None
+
+
+def test_a_package_that_somebody_holds_is_waited_for(serve, database):
+    """Known content needs no lock, and is answered meanwhile."""
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    with holding(database) as let_go, asking(server, *M4, "b") as answers:
+        assert server.get_pr(*M4, "a") == "0"
         assert not answers
-        holder.communicate("COMMIT;\n")
+        let_go()
     assert answers == ["1"]
+
+
+@pytest.mark.slow
+def test_a_package_that_somebody_holds_keeps_no_other_waiting(serve, database):
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    with holding(database) as let_go:
+        held = server.client()
+        held.post({"get-pr": dict(version=M4[0], pkgarch=M4[1], checksum="b")})
+        for turn in range(5):  # it waits for less than the held one may
+            assert server.get_pr("other", "all", f"c{turn}") == str(turn)
+        assert server.get_pr("made-meanwhile", "all", "c") == "0"
+        assert (
+            "another server holds the package"
+            in held.receive()["invoke-error"]["message"]
+        )
+        held.post({"get-pr": dict(version=M4[0], pkgarch=M4[1], checksum="c")})
+        for turn in range(5, 8):
+            assert server.get_pr("other", "all", f"c{turn}") == str(turn)
+        let_go()
+    assert held.receive() == {"value": "1"}
+    assert sorted(row[2:] for row in rows_of(server) if row[0] == M4[0]) == [
+        ("a", "0"),
+        ("c", "1"),
+    ]
 
 
 # ---- standbys ----

@@ -18,10 +18,11 @@ PV = "0.1.0+git"
 
 inherit meson pkgconfig systemd
 
-PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'systemd', d)}"
+PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'seccomp systemd', d)}"
 # postgresql is in meta-oe.
 PACKAGECONFIG:class-native ??= ""
 PACKAGECONFIG:class-nativesdk ??= ""
+PACKAGECONFIG[seccomp] = "-Dseccomp=enabled,-Dseccomp=disabled,libseccomp"
 PACKAGECONFIG[systemd] = "-Dsystemd=enabled,-Dsystemd=disabled,systemd"
 PACKAGECONFIG[postgresql] = "-Dpostgresql=enabled,-Dpostgresql=disabled,postgresql"
 

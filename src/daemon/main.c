@@ -1,5 +1,6 @@
 /* prservd: reads its options, then runs, starts or stops a server. */
 #include "daemon/activation.h"
+#include "daemon/confine.h"
 #include "daemon/daemonize.h"
 #include "daemon/options.h"
 #include "daemon/pidfile.h"
@@ -114,6 +115,16 @@ static void log_start(const struct options *options, struct log *log)
             log, LOG_WARNING, "%s is not there: nothing is known until somebody makes it", name);
 }
 
+/* The database is open and the threads run; no client has been heard yet. Without the filter it
+ * serves as well. */
+static void give_up_system_calls(struct log *log)
+{
+    struct error error;
+
+    if (confine(&error) != 0)
+        log_write(log, LOG_WARNING, "%s; serving without it", error.text);
+}
+
 /* report: the descriptor that waits to hear how the start went, or -1. */
 static int run(struct process *process, const struct options *options, int report)
 {
@@ -134,6 +145,7 @@ static int run(struct process *process, const struct options *options, int repor
         result = set_up(process, options, &error);
     if (result == 0) {
         log_start(options, process->log);
+        give_up_system_calls(process->log);
         server_start(process->server);
         if (report >= 0)
             daemonize_report(report, NULL);

@@ -22,8 +22,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define HURRY_MS 1500
+#define SCAN_BEGIN_MS 6000 /* one that has not begun by then won't */
+#define GRACE_SLICES 8
 
 enum { KEEPER = JOB_SCAN + 1, WORKERS };
 
@@ -127,6 +130,23 @@ static void refuse(struct job_list *jobs, struct job_list *finished)
     STAILQ_CONCAT(finished, jobs);
 }
 
+/* Takes what has arrived; where transactions take long, also what comes soon. */
+static void gather(struct worker *worker, struct job_list *jobs)
+{
+    size_t n_more;
+    const uint64_t grace_us = writer_grace_us(worker->executor->writer, &n_more);
+    const struct timespec slice = {.tv_nsec = (long)(grace_us * 1000 / GRACE_SLICES)};
+
+    take_more(worker, jobs);
+    n_more += job_count(jobs);
+    for (int i = 0; grace_us > 0 && n_more > 1 && i < GRACE_SLICES; i++) {
+        if (job_count(jobs) >= n_more)
+            return;
+        (void)nanosleep(&slice, NULL);
+        take_more(worker, jobs);
+    }
+}
+
 static void *write_jobs(void *argument)
 {
     struct worker *worker = argument;
@@ -143,7 +163,7 @@ static void *write_jobs(void *argument)
             hand_back(executor, &finished);
             if (writer_is_untidy(executor->writer))
                 wake_up(&executor->workers[KEEPER]);
-            take_more(worker, &jobs);
+            gather(worker, &jobs);
         } while (!STAILQ_EMPTY(&jobs) || writer_has_waiting(executor->writer));
     }
     return NULL;
@@ -222,7 +242,10 @@ static void *scan_jobs(void *argument)
             refuse(&jobs, &finished);
         while ((job = STAILQ_FIRST(&jobs))) {
             STAILQ_REMOVE_HEAD(&jobs, link);
-            if (job->request->kind == REQUEST_EXPORT)
+            if (!job->export && clock_ms() - job->submitted_ms >= SCAN_BEGIN_MS)
+                job->result = error_set(&job->error, ERROR_LOCKED,
+                    "it could not begin in time: the database is away, or busy with others");
+            else if (job->request->kind == REQUEST_EXPORT)
                 export_work(job, &executor->store_options, executor->odd_rows);
             else
                 job->result = count_rows(executor, job);

@@ -5,6 +5,16 @@
 
 #define FREE_BYTES 1024 /* revisions are shorter, but for those that somebody made up */
 
+size_t job_count(const struct job_list *jobs)
+{
+    const struct job *job;
+    size_t n = 0;
+
+    STAILQ_FOREACH (job, jobs, link)
+        n++;
+    return n;
+}
+
 int job_hold_value(struct job *job)
 {
     /* The answer is made of it in a buffer that doubles. */

@@ -57,6 +57,8 @@ struct job {
 
 STAILQ_HEAD(job_list, job);
 
+size_t job_count(const struct job_list *jobs);
+
 /* The value was set: takes a long one from the budget. Without room for it there it is
  * freed, and the job's result an error, which is returned. Any thread. */
 ERROR_MUST_CHECK int job_hold_value(struct job *job);

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 
 /* A transaction with a database that is far gets at least this long, even for a job that has waited
- * almost to its end; both together are STORE_LOCK_WAIT_MS. */
-#define LEAST_MS 1500
+ * almost to its end; with a look before it, and another behind, it is STORE_LOCK_WAIT_MS. */
+#define LEAST_MS 1200
 
 unsigned wants_patience_ms(const struct store *store)
 {
-    return store->far ? STORE_LOCK_WAIT_MS - LEAST_MS : STORE_LOCK_WAIT_MS;
+    return store->far ? STORE_LOCK_WAIT_MS - 2 * LEAST_MS : STORE_LOCK_WAIT_MS;
 }
 
 bool wants_is_over(const struct store *store, const struct job *job)
@@ -44,11 +44,14 @@ static struct store_want want_of(const struct job *job)
     const struct request *request = job->request;
     const bool has_checksum =
         request->kind != REQUEST_MAX_PACKAGE_PR && request->kind != REQUEST_TEST_PACKAGE;
+    const bool imports = request->kind == REQUEST_IMPORT_ONE;
 
     return (struct store_want){
         .version = request->version,
         .pkgarch = request->pkgarch,
         .checksum = has_checksum ? text_not_null(request->checksum) : (struct text){.bytes = NULL},
+        .smallest = imports || request->history,
+        .largest = imports || !request->history,
         .value = job->uval ? text_of(job->uval) : (struct text){.bytes = NULL},
     };
 }

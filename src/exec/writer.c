@@ -2,7 +2,8 @@
  *              │
  *              └─→ waiting ──store pass──→ finished      stored and committed
  *                    ↑  │
- *                    └──┘ database locked, or away: try again, LOCK_SLICE_MS at a time
+ *                    └──┘ database locked, or away: try again, LOCK_SLICE_MS at a time;
+ *                         a package held by another server: the others go first
  *
  * The look pass decides on a snapshot. Once a client's request for a package is waiting,
  * later ones of that client for it wait behind: they must see its effect. While the lock is
@@ -17,36 +18,29 @@
 #include "base/clock.h"
 #include "exec/decide.h"
 #include "exec/memory.h"
+#include "exec/waiting.h"
 #include "exec/wants.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #define LOCK_SLICE_MS 20
 #define LARGE_BATCH 8 /* smaller ones are always looked at: known content waits for no lock */
+#define LONG_TRANSACTION_US 4000 /* then it pays to wait for more */
+#define LONGEST_GRACE_US 5000
 #define MEMORY_BYTES ((size_t)64 * 1024 * 1024)
-
-/* A package that some waiting request is about, and whose request it is. */
-struct busy_package {
-    UT_hash_handle hh;
-    size_t key_length;
-    char key[];
-};
 
 struct writer {
     struct store *store;
     struct memory *memory;
     struct log *log;
-    struct job_list waiting;
-    struct busy_package *busy;
-    struct buffer key;
+    struct waiting waiting;
     struct wants wants;
-    bool skips_look; /* the last look at a large batch was in vain: a round trip for nothing */
-    uint64_t n_waiting;
-    uint64_t n_added;            /* rows of the transaction under way */
+    bool skips_look;    /* the last look at a large batch was in vain: a round trip for nothing */
+    bool leaves_held;   /* the last transaction waited for a package in vain: the others go first */
+    uint64_t n_decided; /* requests of the transaction under way */
+    uint64_t n_added;   /* its rows */
+    uint64_t took_us;   /* the last transaction */
     pthread_mutex_t stats_mutex; /* guards stats */
     struct batch_stats stats;
 };
@@ -66,28 +60,17 @@ int writer_create(struct writer **result, struct store *store, struct odd_rows *
     }
     writer->store = store;
     writer->log = log;
-    STAILQ_INIT(&writer->waiting);
+    waiting_init(&writer->waiting);
     (void)pthread_mutex_init(&writer->stats_mutex, NULL);
     *result = writer;
     return 0;
-}
-
-static void clear_busy(struct writer *writer)
-{
-    struct busy_package *busy, *next;
-
-    HASH_ITER (hh, writer->busy, busy, next) {
-        HASH_DEL(writer->busy, busy);
-        free(busy);
-    }
 }
 
 void writer_free(struct writer *writer)
 {
     if (!writer)
         return;
-    clear_busy(writer);
-    buffer_free(&writer->key);
+    waiting_free(&writer->waiting);
     wants_free(&writer->wants);
     memory_free(writer->memory);
     store_close(writer->store);
@@ -123,42 +106,11 @@ static void fail_all(
 
 /* ---- the look pass ---- */
 
-static struct busy_package *find_busy(struct writer *writer, const struct job *job)
-{
-    struct busy_package *busy = NULL;
-
-    buffer_set_pair(&writer->key, job->request->version, job->request->pkgarch);
-    buffer_append(&writer->key, (const char *)&job->client, sizeof job->client);
-    if (!buffer_failed(&writer->key))
-        HASH_FIND(hh, writer->busy, writer->key.bytes, writer->key.length, busy);
-    return busy;
-}
-
-/* Lets the job wait for the lock. */
 static void wait_for_lock(struct writer *writer, struct job *job, struct job_list *finished)
 {
-    struct busy_package *busy = find_busy(writer, job);
-
-    if (!busy && !buffer_failed(&writer->key)) {
-        busy = calloc(1, sizeof *busy + writer->key.length);
-        if (busy) {
-            busy->key_length = writer->key.length;
-            memcpy(busy->key, writer->key.bytes, writer->key.length);
-            HASH_ADD_KEYPTR(hh, writer->busy, busy->key, busy->key_length, busy);
-            if (!busy->hh.tbl) {
-                free(busy);
-                busy = NULL;
-            }
-        }
-    }
-    decide_again(job);
-    if (busy) {
-        STAILQ_INSERT_TAIL(&writer->waiting, job, link);
-        writer->n_waiting++;
-    } else {
-        job->result = error_set_memory(&job->error);
+    job->result = waiting_add(&writer->waiting, job);
+    if (job->result != 0)
         finish(finished, job);
-    }
 }
 
 /* max-package-pr waits for nobody: what is waiting has not been stored. */
@@ -178,15 +130,16 @@ static bool look(
     struct writer *writer, struct job *job, struct job_list *finished, enum store_patience patience)
 {
     bool looks_only = job->request->kind == REQUEST_MAX_PACKAGE_PR;
+    bool is_behind = false;
     struct package *package;
 
-    if (!looks_only && find_busy(writer, job)) {
-        wait_for_lock(writer, job, finished);
+    job->result = looks_only ? 0 : waiting_is_behind(&writer->waiting, job, &is_behind);
+    if (job->result != 0) {
+        finish(finished, job);
         return true;
     }
-    if (!looks_only && buffer_failed(&writer->key)) { /* it may have to wait for an earlier one */
-        job->result = error_set_memory(&job->error);
-        finish(finished, job);
+    if (is_behind) {
+        wait_for_lock(writer, job, finished);
         return true;
     }
     job->result = memory_recall(
@@ -248,27 +201,17 @@ static void wait_all(struct writer *writer, struct job_list *arrived, struct job
     }
 }
 
-static size_t count_jobs(const struct job_list *jobs)
-{
-    const struct job *job;
-    size_t n = 0;
-
-    STAILQ_FOREACH (job, jobs, link)
-        n++;
-    return n;
-}
-
 /* Looks at all; where almost everything of a large batch was new, the next one is not looked at,
  * if looking costs a round trip. */
 static void look_and_learn(struct writer *writer, struct job_list *arrived,
     struct job_list *finished, enum store_patience patience)
 {
-    size_t n_arrived = writer->store->far ? count_jobs(arrived) : 0;
-    uint64_t n_before = writer->n_waiting;
+    size_t n_arrived = writer->store->far ? job_count(arrived) : 0;
+    size_t n_before = n_arrived >= LARGE_BATCH ? job_count(&writer->waiting.jobs) : 0;
 
     look_at_all(writer, arrived, finished, patience);
     if (n_arrived >= LARGE_BATCH)
-        writer->skips_look = (writer->n_waiting - n_before) * 4 > n_arrived * 3;
+        writer->skips_look = (job_count(&writer->waiting.jobs) - n_before) * 4 > n_arrived * 3;
 }
 
 void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
@@ -284,7 +227,7 @@ void writer_look(struct writer *writer, struct job_list *arrived, struct job_lis
     if (STAILQ_EMPTY(arrived))
         return;
     result = wants_gather(&writer->wants, writer->store, arrived, finished, &error);
-    if (result == 0 && writer->skips_look && count_jobs(arrived) >= LARGE_BATCH) {
+    if (result == 0 && writer->skips_look && job_count(arrived) >= LARGE_BATCH) {
         wait_all(writer, arrived, finished);
         return;
     }
@@ -337,10 +280,10 @@ static int commit(struct writer *writer, struct error *error)
         return result;
     (void)pthread_mutex_lock(&writer->stats_mutex);
     writer->stats.count++;
-    writer->stats.requests += writer->n_waiting;
+    writer->stats.requests += writer->n_decided;
     writer->stats.rows += writer->n_added;
-    if (writer->n_waiting > writer->stats.largest)
-        writer->stats.largest = writer->n_waiting;
+    if (writer->n_decided > writer->stats.largest)
+        writer->stats.largest = writer->n_decided;
     histogram_add(&writer->stats.commit_us, clock_us() - before_us);
     (void)pthread_mutex_unlock(&writer->stats_mutex);
     return 0;
@@ -352,10 +295,10 @@ static int store_all(struct writer *writer, struct error *error)
     struct job *job;
     int result = memory_refresh(writer->memory, error);
 
-    writer->n_added = 0;
-    STAILQ_FOREACH (job, &writer->waiting, link) {
+    STAILQ_FOREACH (job, &writer->waiting.jobs, link) {
         if (result == 0)
             result = store_one(writer, job, error);
+        writer->n_decided++;
     }
     return result == 0 ? commit(writer, error) : result;
 }
@@ -365,56 +308,117 @@ static void expire(struct writer *writer, struct job_list *finished, const struc
 {
     struct job *job;
 
-    while ((job = STAILQ_FIRST(&writer->waiting)) && wants_is_over(writer->store, job)) {
-        STAILQ_REMOVE_HEAD(&writer->waiting, link);
-        writer->n_waiting--;
+    while ((job = STAILQ_FIRST(&writer->waiting.jobs)) && wants_is_over(writer->store, job)) {
+        STAILQ_REMOVE_HEAD(&writer->waiting.jobs, link);
         fail(finished, job, ERROR_LOCKED, error);
     }
-    if (STAILQ_EMPTY(&writer->waiting))
-        clear_busy(writer);
 }
 
-/* Lets them go on waiting, undecided, if they have not waited for too long. */
-static void try_again(struct writer *writer, struct job_list *finished, const struct error *error)
+/* Moves those away whose packages somebody else holds. */
+static void set_aside(struct writer *writer, struct job_list *held)
+{
+    struct job_list ours = STAILQ_HEAD_INITIALIZER(ours);
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(&writer->waiting.jobs))) {
+        bool holds = store_holds(writer->store, job->request->version, job->request->pkgarch);
+
+        STAILQ_REMOVE_HEAD(&writer->waiting.jobs, link);
+        STAILQ_INSERT_TAIL(holds ? &ours : held, job, link);
+    }
+    STAILQ_CONCAT(&writer->waiting.jobs, &ours);
+}
+
+/* Decides and stores what is waiting; what it can't, because somebody else holds the package, is
+ * moved to held. */
+static int transact(struct writer *writer, struct job_list *held, struct error *error)
+{
+    int result = store_begin_write(writer->store, writer->leaves_held ? 0 : LOCK_SLICE_MS, error);
+
+    if (result != 0)
+        return result;
+    if (writer->leaves_held)
+        set_aside(writer, held);
+    if (STAILQ_EMPTY(&writer->waiting.jobs)) {
+        store_rollback(writer->store);
+        return 0;
+    }
+    result = store_all(writer, error);
+    if (result != 0) {
+        store_rollback(writer->store);
+        memory_forget(writer->memory);
+        log_often(writer->log, LOG_ERROR, "%s", error->text);
+    }
+    return result;
+}
+
+/* Does the next transaction leave out what others hold? If this one waited for that in vain; and
+ * then as long as there is something else. */
+static bool learn(const struct writer *writer, const struct job_list *held, int result)
+{
+    if (!writer->store->far)
+        return false;
+    return writer->leaves_held ? !STAILQ_EMPTY(held) && writer->n_added > 0
+                               : result == ERROR_LOCKED;
+}
+
+/* They go on waiting, undecided, if they have not waited for too long. */
+static void try_again(struct writer *writer, struct job_list *jobs, struct job_list *finished,
+    const struct error *error)
 {
     struct job *job;
 
-    STAILQ_FOREACH (job, &writer->waiting, link)
+    STAILQ_FOREACH (job, jobs, link)
         decide_again(job);
+    STAILQ_CONCAT(&writer->waiting.jobs, jobs);
     expire(writer, finished, error);
 }
 
 void writer_store(struct writer *writer, struct job_list *finished)
 {
+    struct job_list held = STAILQ_HEAD_INITIALIZER(held);
+    struct job_list ours = STAILQ_HEAD_INITIALIZER(ours);
     struct error error;
+    uint64_t began_us;
     int result;
 
-    if (STAILQ_EMPTY(&writer->waiting))
+    writer->took_us = 0;
+    if (STAILQ_EMPTY(&writer->waiting.jobs))
         return;
-    result = wants_gather(&writer->wants, writer->store, &writer->waiting, finished, &error);
+    began_us = clock_us();
+    writer->n_decided = writer->n_added = 0;
+    result = wants_gather(&writer->wants, writer->store, &writer->waiting.jobs, finished, &error);
     if (result == 0)
-        result = store_begin_write(writer->store, LOCK_SLICE_MS, &error);
-    if (result == 0) {
-        result = store_all(writer, &error);
-        if (result != 0) {
-            store_rollback(writer->store);
-            memory_forget(writer->memory);
-            log_often(writer->log, LOG_ERROR, "%s", error.text);
-        }
-    }
-    if (result != 0 || writer->n_added * 2 < writer->n_waiting)
+        result = transact(writer, &held, &error);
+    if (result != 0 || writer->n_added * 2 < writer->n_decided)
         writer->skips_look = false;
-    if (result == ERROR_LOCKED) {
-        try_again(writer, finished, &error);
-        return;
+    writer->leaves_held = learn(writer, &held, result);
+    writer->took_us = clock_us() - began_us;
+    STAILQ_CONCAT(&ours, &writer->waiting.jobs);
+    if (!STAILQ_EMPTY(&held)) {
+        struct error why;
+
+        (void)error_set(&why, ERROR_LOCKED, "another server holds the package in the database");
+        try_again(writer, &held, finished, &why); /* the older ones */
     }
     if (result == 0)
-        STAILQ_CONCAT(finished, &writer->waiting);
+        STAILQ_CONCAT(finished, &ours);
+    else if (result == ERROR_LOCKED)
+        try_again(writer, &ours, finished, &error);
     else
-        fail_all(&writer->waiting, finished, result, &error);
-    writer->n_waiting = 0;
-    clear_busy(writer);
+        fail_all(&ours, finished, result, &error);
+    waiting_tidy(&writer->waiting);
     memory_trim(writer->memory);
+}
+
+uint64_t writer_grace_us(const struct writer *writer, size_t *n_more)
+{
+    const uint64_t grace_us = writer->took_us / 4;
+
+    *n_more = writer->n_decided;
+    if (!writer->store->far || writer->took_us < LONG_TRANSACTION_US)
+        return 0;
+    return grace_us < LONGEST_GRACE_US ? grace_us : LONGEST_GRACE_US;
 }
 
 bool writer_is_untidy(const struct writer *writer)
@@ -424,7 +428,7 @@ bool writer_is_untidy(const struct writer *writer)
 
 bool writer_has_waiting(const struct writer *writer)
 {
-    return !STAILQ_EMPTY(&writer->waiting);
+    return !STAILQ_EMPTY(&writer->waiting.jobs);
 }
 
 void writer_give_up(struct writer *writer, struct job_list *finished)
@@ -435,9 +439,8 @@ void writer_give_up(struct writer *writer, struct job_list *finished)
     (void)error_set(&error, ERROR_LOCKED, "the server is stopping, and the database is %s",
         writer->store->far ? "away or locked by another server; nobody knows what was stored"
                            : "locked by another process; nothing was stored");
-    fail_all(&writer->waiting, finished, ERROR_LOCKED, &error);
-    writer->n_waiting = 0;
-    clear_busy(writer);
+    fail_all(&writer->waiting.jobs, finished, ERROR_LOCKED, &error);
+    waiting_tidy(&writer->waiting);
 }
 
 void writer_stats(struct writer *writer, struct batch_stats *stats)

@@ -187,11 +187,16 @@ static int bind_unix(
     code = bind(descriptor, (struct sockaddr *)&bound, sizeof bound);
     if (code != 0 && errno == EADDRINUSE && is_stale(&bound) && unlink(bound.sun_path) == 0)
         code = bind(descriptor, (struct sockaddr *)&bound, sizeof bound);
-    if (code != 0 || listen(descriptor, BACKLOG) != 0)
+    if (code != 0)
         return refuse(descriptor, address->path, error);
-    code = add(listeners, descriptor, read_only, (struct sockaddr *)&bound, error);
+    if (listen(descriptor, BACKLOG) != 0)
+        code = refuse(descriptor, address->path, error);
+    else
+        code = add(listeners, descriptor, read_only, (struct sockaddr *)&bound, error);
     if (code == 0)
         name_path(TAILQ_LAST(&listeners->all, listener_list), bound.sun_path);
+    else
+        (void)unlink(bound.sun_path); /* bind(2) has just made it */
     return code;
 }
 

@@ -1,4 +1,4 @@
-/* A database of PostgreSQL: transactions, and the connection they need.
+/* A database of PostgreSQL: its transactions.
  *
  *     reading    one question: what is wanted of some packages; nothing is kept open
  *     writing    BEGIN, packages that are missing, their locks, the same question: one round trip;
@@ -11,132 +11,23 @@
  * When the connection breaks, is too slow, or another transaction has to give way, the answer is
  * ERROR_LOCKED: the caller tries again as long as somebody waits. That settles a commit of unknown
  * outcome, too: the next transaction locks the same packages, so it waits until the old one has
- * ended, and decides from what is there then.
- *
- *     no connection ──attempt──→ connected ──error──→ no connection
- *            ↑           │
- *            └──failed───┘  a pause, longer each time, of a random length */
+ * ended, and decides from what is there then. */
 #include "store/postgres.h"
 
 #include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-#define CONNECT_SLICE_MS 100  /* then whoever waits is looked at */
-#define READER_START_MS 3000  /* a new reader's first connection */
-#define WRITER_START_MS 30000 /* a server's start, while others make the tables */
 #define ROLLBACK_MS 1000
-#define FIRST_PAUSE_MS 50
-#define LONGEST_PAUSE_MS 2000
 #define MOST_RESULTS (1 + POSTGRES_LOCK_RESULTS + POSTGRES_FACTS_RESULTS) /* BEGIN and these */
+
+/* Which of the packages that are wanted. */
+enum locking { LOCK_NOTHING, LOCK_ALL, LOCK_FREE };
 
 static struct postgres_store *of(struct store *base)
 {
     return (struct postgres_store *)base;
-}
-
-/* ---- the connection ---- */
-
-static void disconnect(struct postgres_store *store)
-{
-    PQclear(store->row);
-    store->row = NULL;
-    store->is_scanning = store->in_transaction = false;
-    PQfinish(store->link.connection);
-    store->link.connection = NULL;
-    store->link.is_broken = store->link.is_doubtful = false;
-}
-
-static const char *conninfo_of(const struct postgres_store *store)
-{
-    return store->role == STORE_READER && store->options.file_read ? store->options.file_read
-                                                                   : store->options.file;
-}
-
-static int begin_attempt(struct postgres_store *store, struct error *error)
-{
-    const struct postgres_aim aim = {
-        .conninfo = conninfo_of(store),
-        .writes = store->role == STORE_WRITER,
-        .sync = store->options.sync,
-        .log = store->options.log,
-    };
-
-    return postgres_attempt_begin(&store->attempt, &aim, error);
-}
-
-/* A random part of the pause, so that many servers don't come back at the same moment. */
-static void pause_attempts(struct postgres_store *store)
-{
-    unsigned least = store->pause_ms / 2;
-    unsigned chance = 0;
-
-    if (getrandom(&chance, sizeof chance, GRND_NONBLOCK) != sizeof chance)
-        chance = (unsigned)clock_us();
-    store->next_try_ms = clock_ms() + least + chance % (least + 1);
-    store->pause_ms =
-        store->pause_ms * 2 < LONGEST_PAUSE_MS ? store->pause_ms * 2 : LONGEST_PAUSE_MS;
-}
-
-static int adopt(
-    struct postgres_store *store, struct postgres_outcome *outcome, struct error *error)
-{
-    if (outcome->result != 0) {
-        if (!store->away.text[0])
-            log_write(store->options.log, LOG_ERROR, "%s", outcome->error.text);
-        store->away = *error = outcome->error;
-        pause_attempts(store);
-        return outcome->result;
-    }
-    if (store->away.text[0])
-        log_write(store->options.log, LOG_INFO, "The database %s is back", store->name);
-    store->away.text[0] = '\0';
-    store->link.connection = outcome->connection;
-    store->has_tables = outcome->has_tables;
-    return postgres_link_attach(&store->link, error);
-}
-
-static int still_away(const struct postgres_store *store, struct error *error)
-{
-    if (store->away.text[0]) {
-        *error = store->away;
-        return ERROR_LOCKED;
-    }
-    return error_set(error, ERROR_LOCKED, "there is no connection to the database %s", store->name);
-}
-
-/* Waits for a connection, but not after until_ms. *hopeless may be NULL. */
-static int connect_until(
-    struct postgres_store *store, uint64_t until_ms, bool *hopeless, struct error *error)
-{
-    struct postgres_outcome outcome;
-    int code = 0;
-
-    if (store->link.connection)
-        return 0;
-    if (!store->attempt && clock_ms() >= store->next_try_ms)
-        code = begin_attempt(store, error);
-    if (code != 0)
-        return code;
-    if (!store->attempt) {
-        postgres_pause(until_ms < store->next_try_ms ? until_ms : store->next_try_ms);
-        return still_away(store, error);
-    }
-    if (!postgres_attempt_take(store->attempt, until_ms, &outcome))
-        return still_away(store, error);
-    store->attempt = NULL;
-    if (hopeless)
-        *hopeless = outcome.is_hopeless;
-    return adopt(store, &outcome, error);
-}
-
-static int connect_soon(struct postgres_store *store, struct error *error)
-{
-    bool hurry = atomic_load(store->options.hurry);
-
-    return connect_until(store, clock_ms() + (hurry ? 0 : CONNECT_SLICE_MS), NULL, error);
 }
 
 /* ---- transactions ---- */
@@ -165,8 +56,8 @@ static void rollback(struct store *base)
     if (!store->link.is_broken && !store->is_scanning &&
         PQtransactionStatus(store->link.connection) == PQTRANS_IDLE)
         return;
-    disconnect(store);
-    pause_attempts(store);
+    postgres_disconnect(store);
+    postgres_pause_attempts(store);
 }
 
 /* Puts BEGIN or COMMIT into the pipeline. */
@@ -195,9 +86,11 @@ static void clear_results(PGresult **results, size_t n)
 }
 
 /* Asks for what is wanted; a writer locks it first. */
-static int ask(struct postgres_store *store, bool locks, struct error *error)
+static int ask(struct postgres_store *store, enum locking locking, struct error *error)
 {
     PGresult *results[MOST_RESULTS] = {NULL};
+    const bool locks = locking != LOCK_NOTHING;
+    const bool only_free = locking == LOCK_FREE;
     const size_t n = locks ? MOST_RESULTS : POSTGRES_FACTS_RESULTS;
     int code = postgres_facts_want(store->facts, store->wants, error);
 
@@ -209,12 +102,13 @@ static int ask(struct postgres_store *store, bool locks, struct error *error)
     if (locks)
         code = send_plain(store, "BEGIN", error);
     if (code == 0 && locks)
-        code = postgres_facts_send_lock(store->facts, &store->link, error);
+        code = postgres_facts_send_lock(store->facts, &store->link, only_free, error);
     if (code == 0)
         code = postgres_facts_send(store->facts, &store->link, error);
     code = end_pipeline(store, code, results, n, error);
     if (code == 0) {
-        code = postgres_facts_take(store->facts, results[n - 1], error);
+        code = postgres_facts_take(
+            store->facts, results[n - 1], only_free ? results[n - 2] : NULL, error);
         results[n - 1] = NULL;
     }
     clear_results(results, n);
@@ -224,26 +118,30 @@ static int ask(struct postgres_store *store, bool locks, struct error *error)
 /* A reader may be there before the tables. */
 static int look_for_tables(struct postgres_store *store, struct error *error)
 {
-    const struct postgres_aim aim = {.conninfo = conninfo_of(store), .log = store->options.log};
+    const struct postgres_aim aim = {.conninfo = postgres_conninfo(store)};
+    struct postgres_session session;
+    int code;
 
-    return store->has_tables
-               ? 0
-               : postgres_prepare_session(&store->link, &aim, &store->has_tables, error);
+    if (store->has_tables)
+        return 0;
+    code = postgres_prepare_session(&store->link, &aim, &session, error);
+    store->has_tables = session.has_tables;
+    return code;
 }
 
-static int begin(struct postgres_store *store, bool writes, struct error *error)
+static int begin(struct postgres_store *store, enum locking locking, struct error *error)
 {
     const struct store_wants *wants = store->wants;
-    int code = connect_soon(store, error);
+    int code = postgres_connect_soon(store, error);
 
     if (code != 0)
         return code;
     store->link.until_ms = wants ? wants->until_ms : clock_ms() + STORE_LOCK_WAIT_MS;
     code = look_for_tables(store, error);
     if (code == 0 && wants && store->has_tables)
-        code = ask(store, writes, error);
+        code = ask(store, locking, error);
     if (code == 0)
-        store->pause_ms = FIRST_PAUSE_MS;
+        postgres_calm(store);
     return code;
 }
 
@@ -254,7 +152,7 @@ static int begin_read(struct store *base, enum store_patience patience, struct e
 
     if (patience == STORE_AT_ONCE)
         return error_set(error, ERROR_LOCKED, "the database %s is far away", store->name);
-    code = begin(store, false, error);
+    code = begin(store, LOCK_NOTHING, error);
     if (code != 0)
         rollback(base);
     return code;
@@ -264,9 +162,8 @@ static int begin_read(struct store *base, enum store_patience patience, struct e
 static int begin_write(struct store *base, unsigned wait_ms, struct error *error)
 {
     struct postgres_store *store = of(base);
-    int code = begin(store, true, error);
+    int code = begin(store, wait_ms > 0 ? LOCK_ALL : LOCK_FREE, error);
 
-    (void)wait_ms;
     postgres_rows_begin(&store->rows);
     if (code != 0)
         rollback(base);
@@ -299,6 +196,11 @@ static int commit(struct store *base, struct error *error)
         store->in_transaction = false;
     rollback(base);
     return code;
+}
+
+static bool holds(struct store *base, struct text version, struct text pkgarch)
+{
+    return postgres_facts_hold(of(base)->facts, version, pkgarch);
 }
 
 /* Others may have written since: nothing is kept. */
@@ -370,29 +272,11 @@ static void close_store(struct store *base)
 
     postgres_attempt_abandon(store->attempt);
     if (store->link.connection)
-        disconnect(store);
+        postgres_disconnect(store);
     postgres_facts_free(store->facts);
     postgres_rows_free(&store->rows);
+    digest_free(store->digest);
     free(store);
-}
-
-/* A database that is only starting, or can't be reached yet, is waited for. One that refuses is
- * asked twice: it may have come up between the attempt and the look at why that failed. */
-static int first_connection(struct postgres_store *store, struct error *error)
-{
-    uint64_t end_ms =
-        clock_ms() + (store->role == STORE_WRITER ? WRITER_START_MS : READER_START_MS);
-    bool hopeless = false;
-    int refusals = 0;
-    int code;
-
-    do {
-        code = connect_until(store, clock_ms() + CONNECT_SLICE_MS, &hopeless, error);
-        refusals += hopeless;
-        hopeless = false;
-    } while (code == ERROR_LOCKED && refusals < 2 && clock_ms() < end_ms &&
-             clock_ms() < atomic_load(store->options.give_up_ms));
-    return code == ERROR_LOCKED && refusals > 1 ? ERROR_STORE : code;
 }
 
 int postgres_open(struct store **result, const struct store_options *options, enum store_role role,
@@ -404,6 +288,7 @@ int postgres_open(struct store **result, const struct store_options *options, en
         .expect = expect,
         .begin_read = begin_read,
         .begin_write = begin_write,
+        .holds = holds,
         .commit = commit,
         .rollback = rollback,
         .is_unchanged = is_unchanged,
@@ -423,22 +308,23 @@ int postgres_open(struct store **result, const struct store_options *options, en
     int code = 0;
 
     *result = NULL;
-    if (store)
-        store->facts = postgres_facts_create();
-    if (!store || !store->facts) {
-        free(store);
+    if (!store)
         return error_set_memory(error);
-    }
     store->base = (struct store){.ops = &ops, .far = true};
     store->options = *options;
     store->role = role;
-    store->pause_ms = FIRST_PAUSE_MS;
-    store_name(conninfo_of(store), store->name, sizeof store->name);
+    postgres_calm(store);
+    store_name(postgres_conninfo(store), store->name, sizeof store->name);
     store->link = (struct postgres_link){
         .name = store->name, .log = options->log, .give_up_ms = options->give_up_ms};
-    code = postgres_check_conninfo(conninfo_of(store), error);
+    store->digest = store->rows.digest = digest_create();
+    store->facts = postgres_facts_create(store->digest);
+    if (!store->digest || !store->facts)
+        code = error_set_memory(error);
+    if (code == 0)
+        code = postgres_check_conninfo(postgres_conninfo(store), error);
     if (code == 0 && role != STORE_KEEPER)
-        code = first_connection(store, error);
+        code = postgres_connect_first(store, error);
     if (code != 0) {
         close_store(&store->base);
         return code;

@@ -3,6 +3,7 @@
 #define PRSERVD_POSTGRES_H
 
 #include "base/buffer.h"
+#include "base/digest.h"
 #include "store/store.h"
 
 #include <libpq-fe.h>
@@ -15,7 +16,7 @@
 struct postgres_link {
     PGconn *connection;
     const char *name;                /* of the database, for messages; borrowed */
-    struct log *log;                 /* borrowed */
+    struct log *log;                 /* borrowed; NULL: none */
     const atomic_ullong *give_up_ms; /* see store_options; NULL: never */
     uint64_t until_ms;               /* nothing is waited for after that */
     bool is_doubtful;                /* a commit that may not have reached the standby */
@@ -23,7 +24,7 @@ struct postgres_link {
 };
 
 /* The oldest server that is known to work: PQserverVersion. */
-#define POSTGRES_LEAST_VERSION 120000
+#define POSTGRES_LEAST_VERSION 130000
 
 /* Makes a new connection a link: not blocking, its notices to the log. */
 ERROR_MUST_CHECK int postgres_link_attach(struct postgres_link *link, struct error *error);
@@ -62,13 +63,19 @@ struct postgres_aim {
     const char *conninfo;
     bool writes; /* wants the primary, and makes the tables */
     enum store_sync sync;
-    struct log *log;
+};
+
+/* What a session was found to be like. */
+struct postgres_session {
+    bool has_tables;
+    bool made_tables;   /* just now */
+    bool loses_commits; /* it is asked to sync them, and does not */
 };
 
 /* What came of an attempt. */
 struct postgres_outcome {
     PGconn *connection; /* the taker's */
-    bool has_tables;
+    struct postgres_session session;
     bool is_hopeless; /* trying again won't help: the server is there, and says no */
     int result;       /* 0, ERROR_LOCKED, ERROR_STORE, ERROR_MEMORY */
     struct error error;
@@ -77,7 +84,7 @@ struct postgres_outcome {
 /* Is that what libpq takes? ERROR_STORE if not. */
 ERROR_MUST_CHECK int postgres_check_conninfo(const char *conninfo, struct error *error);
 
-/* Begins to connect. The aim is copied, but for the log. */
+/* Begins to connect. The aim is copied. Nothing is logged: an attempt may outlive the log. */
 ERROR_MUST_CHECK int postgres_attempt_begin(
     struct postgres_attempt **attempt, const struct postgres_aim *aim, struct error *error);
 
@@ -96,7 +103,7 @@ void postgres_attempt_abandon(struct postgres_attempt *attempt);
 
 /* Sets a session up, and looks for the tables; makes them, if the aim is to write. */
 ERROR_MUST_CHECK int postgres_prepare_session(struct postgres_link *link,
-    const struct postgres_aim *aim, bool *has_tables, struct error *error);
+    const struct postgres_aim *aim, struct postgres_session *session, struct error *error);
 
 /* ---- postgres_array.c: arrays as PostgreSQL sends them in binary ---- */
 
@@ -131,26 +138,27 @@ struct text postgres_get_text(const PGresult *result, int row, int column);
 
 struct postgres_facts;
 
-/* NULL when memory ran out. */
-struct postgres_facts *postgres_facts_create(void);
+/* NULL when memory ran out. The digest is borrowed as long as the facts are there. */
+struct postgres_facts *postgres_facts_create(struct digest *digest);
 void postgres_facts_free(struct postgres_facts *facts);
 
 /* Takes the wants together; wants are borrowed until the next call. */
 ERROR_MUST_CHECK int postgres_facts_want(
     struct postgres_facts *facts, const struct store_wants *wants, struct error *error);
 
-/* Puts the question into the pipeline; for a writer first what makes and locks the packages. It
- * has so many results. */
+/* Puts the question into the pipeline; for a writer first what makes and locks the packages, all or
+ * those that nobody else holds. It has so many results. */
 #define POSTGRES_LOCK_RESULTS 2
 #define POSTGRES_FACTS_RESULTS 1
 ERROR_MUST_CHECK int postgres_facts_send_lock(
-    struct postgres_facts *facts, struct postgres_link *link, struct error *error);
+    struct postgres_facts *facts, struct postgres_link *link, bool only_free, struct error *error);
 ERROR_MUST_CHECK int postgres_facts_send(
     struct postgres_facts *facts, struct postgres_link *link, struct error *error);
 
-/* Takes the answer over (PQclear). */
+/* Takes the answer over (PQclear). locked is what was locked, if only some of the packages were;
+ * otherwise NULL. */
 ERROR_MUST_CHECK int postgres_facts_take(
-    struct postgres_facts *facts, PGresult *result, struct error *error);
+    struct postgres_facts *facts, PGresult *result, const PGresult *locked, struct error *error);
 
 /* Forgets everything. */
 void postgres_facts_clear(struct postgres_facts *facts);
@@ -159,6 +167,9 @@ ERROR_MUST_CHECK int postgres_facts_load(struct postgres_facts *facts, struct te
     struct text pkgarch, store_row_fn fn, void *context, struct error *error);
 ERROR_MUST_CHECK int postgres_facts_look_up(struct postgres_facts *facts, struct text version,
     struct text pkgarch, struct text checksum, store_row_fn fn, void *context, struct error *error);
+
+/* Was it locked by the transaction? */
+bool postgres_facts_hold(struct postgres_facts *facts, struct text version, struct text pkgarch);
 
 /* The number of a package in the database; 0 if it is not there, or was not wanted. */
 int64_t postgres_facts_package(
@@ -170,11 +181,13 @@ int64_t postgres_facts_package(
 void postgres_place(struct buffer *key, struct text value, struct text *place, struct text *rest);
 
 struct postgres_rows {
+    struct digest *digest; /* borrowed */
     struct postgres_array packages;
-    struct postgres_array checksums;
-    struct postgres_array values;
+    struct postgres_array digests;
     struct postgres_array places;
     struct postgres_array rests;
+    struct postgres_array checksums;
+    struct postgres_array values;
     struct buffer key;
 };
 
@@ -200,6 +213,7 @@ struct postgres_store {
     bool in_transaction;
     bool is_scanning;
     const struct store_wants *wants; /* of the next transaction */
+    struct digest *digest;
     struct postgres_facts *facts;
     struct postgres_rows rows;
     PGresult *row; /* a scan's last */
@@ -207,6 +221,24 @@ struct postgres_store {
 
 ERROR_MUST_CHECK int postgres_open(struct store **store, const struct store_options *options,
     enum store_role role, struct error *error);
+
+/* ---- postgres_connect.c: the store's connection ---- */
+
+/* What it is reached by. */
+const char *postgres_conninfo(const struct postgres_store *store);
+
+/* The first one: waits as long as a start may take. ERROR_STORE: there will be none. */
+ERROR_MUST_CHECK int postgres_connect_first(struct postgres_store *store, struct error *error);
+
+/* Makes sure that there is one, or has one made: ERROR_LOCKED if it takes longer than a moment. */
+ERROR_MUST_CHECK int postgres_connect_soon(struct postgres_store *store, struct error *error);
+
+/* Gives it up, if there is one. */
+void postgres_disconnect(struct postgres_store *store);
+
+/* Nothing is tried for some time, which grows from one failure to the next, until all is calm. */
+void postgres_pause_attempts(struct postgres_store *store);
+void postgres_calm(struct postgres_store *store);
 
 /* ---- postgres_bulk.c ---- */
 

@@ -1,4 +1,4 @@
--- The tables of prservd on PostgreSQL (12 or newer, encoding UTF8).
+-- The tables of prservd on PostgreSQL (13 or newer, encoding UTF8).
 --
 -- prservd makes them itself, in the first schema of the role's search_path, when it may. Where it may not,
 -- someone who may runs this once, and then (a role that only reads needs SELECT alone):

@@ -1,71 +1,25 @@
 /* What a transaction will be asked about is asked in one question, before it is: for each package
- * that is wanted its number and greatest row, for each checksum its smallest and largest value, for
- * each value one row that holds it.
- *
- *     want ──→ package ──→ rows of the result (a list through next)
- *        │        └──────→ checksums
- *        └───→ checksum ─→ its smallest and largest row
- *
- * The question has one element for each want that asks for anything new. */
-#include "store/postgres.h"
+ * that is wanted its number and greatest row, for each checksum its smallest or largest value, for
+ * each value one row that holds it. Here the answer is taken, and told to who asks then. */
+#include "store/postgres_facts.h"
 
 #include <stdlib.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
-#define NO_ROW (-1)
-#define N_QUESTION 6
-
 enum { COLUMN_WANT, COLUMN_KIND, COLUMN_CHECKSUM, COLUMN_VALUE, COLUMN_ID };
 
-struct checksum {
-    UT_hash_handle hh;
-    struct checksum *next; /* of the package */
-    struct text text;      /* borrowed from the want */
-    int smallest;          /* row of the result */
-    int largest;
-    size_t key_length;
-    char key[];
-};
-
-struct package {
-    UT_hash_handle hh;
-    struct checksum *checksums;
-    int64_t id;
-    int rows; /* the first of them in the result */
-    size_t key_length;
-    char key[];
-};
-
-/* An element of the question. */
-struct element {
-    struct package *package;
-    struct checksum *checksum; /* or NULL */
-};
-
-struct postgres_facts {
-    struct package *packages;
-    struct checksum *checksums;
-    struct element *elements;
-    size_t n_elements;
-    PGresult *result;
-    int *next; /* for each row of the result, the next of the same package */
-    struct buffer key;
-    struct buffer place;
-    struct postgres_array question[N_QUESTION]; /* version, pkgarch, checksum, place, rest, first */
-    struct postgres_array names[2];             /* each package once: version, pkgarch */
-};
-
-struct postgres_facts *postgres_facts_create(void)
+struct postgres_facts *postgres_facts_create(struct digest *digest)
 {
-    return calloc(1, sizeof(struct postgres_facts));
+    struct postgres_facts *facts = calloc(1, sizeof *facts);
+
+    if (facts)
+        facts->digest = digest;
+    return facts;
 }
 
 void postgres_facts_clear(struct postgres_facts *facts)
 {
-    struct package *package, *next_package;
-    struct checksum *checksum, *next_checksum;
+    struct facts_package *package, *next_package;
+    struct facts_checksum *checksum, *next_checksum;
 
     HASH_ITER (hh, facts->packages, package, next_package) {
         HASH_DEL(facts->packages, package);
@@ -91,19 +45,19 @@ void postgres_facts_free(struct postgres_facts *facts)
     postgres_facts_clear(facts);
     for (int i = 0; i < N_QUESTION; i++)
         postgres_array_free(&facts->question[i]);
-    postgres_array_free(&facts->names[0]);
-    postgres_array_free(&facts->names[1]);
+    for (int i = 0; i < N_NAMES; i++)
+        postgres_array_free(&facts->names[i]);
     buffer_free(&facts->key);
     buffer_free(&facts->place);
     free(facts);
 }
 
-/* ---- wants ---- */
+/* ---- what is wanted ---- */
 
-static struct package *find_package(
+struct facts_package *facts_find_package(
     struct postgres_facts *facts, struct text version, struct text pkgarch)
 {
-    struct package *package = NULL;
+    struct facts_package *package = NULL;
 
     buffer_set_pair(&facts->key, version, pkgarch);
     if (!buffer_failed(&facts->key))
@@ -111,31 +65,12 @@ static struct package *find_package(
     return package;
 }
 
-/* With the key at hand. */
-static struct package *add_package(struct postgres_facts *facts)
-{
-    struct package *package = NULL;
-
-    if (!buffer_failed(&facts->key))
-        package = calloc(1, sizeof *package + facts->key.length);
-    if (!package)
-        return NULL;
-    package->rows = NO_ROW;
-    package->key_length = facts->key.length;
-    memcpy(package->key, facts->key.bytes, facts->key.length);
-    HASH_ADD_KEYPTR(hh, facts->packages, package->key, package->key_length, package);
-    if (package->hh.tbl)
-        return package;
-    free(package);
-    return NULL;
-}
-
-static struct checksum *find_checksum(
-    struct postgres_facts *facts, const struct package *package, struct text text)
+struct facts_checksum *facts_find_checksum(
+    struct postgres_facts *facts, const struct facts_package *package, struct text text)
 {
     const uintptr_t number = (uintptr_t)package;
     const struct text owner = {.bytes = (const char *)&number, .length = sizeof number};
-    struct checksum *checksum = NULL;
+    struct facts_checksum *checksum = NULL;
 
     buffer_set_pair(&facts->key, owner, text);
     if (!buffer_failed(&facts->key))
@@ -143,113 +78,13 @@ static struct checksum *find_checksum(
     return checksum;
 }
 
-static struct checksum *add_checksum(
-    struct postgres_facts *facts, struct package *package, struct text text)
-{
-    struct checksum *checksum = NULL;
-
-    if (!buffer_failed(&facts->key))
-        checksum = calloc(1, sizeof *checksum + facts->key.length);
-    if (!checksum)
-        return NULL;
-    checksum->text = text;
-    checksum->smallest = checksum->largest = NO_ROW;
-    checksum->key_length = facts->key.length;
-    memcpy(checksum->key, facts->key.bytes, facts->key.length);
-    HASH_ADD_KEYPTR(hh, facts->checksums, checksum->key, checksum->key_length, checksum);
-    if (!checksum->hh.tbl) {
-        free(checksum);
-        return NULL;
-    }
-    checksum->next = package->checksums;
-    package->checksums = checksum;
-    return checksum;
-}
-
-static void ask(struct postgres_facts *facts, const struct store_want *want,
-    const struct element *element, bool is_first)
-{
-    struct postgres_array *question = facts->question;
-    struct text place = {.bytes = NULL};
-    struct text rest = {.bytes = NULL};
-
-    if (want->value.bytes)
-        postgres_place(&facts->place, want->value, &place, &rest);
-    postgres_array_text(&question[0], text_not_null(want->version));
-    postgres_array_text(&question[1], text_not_null(want->pkgarch));
-    postgres_array_text(
-        &question[2], element->checksum ? want->checksum : (struct text){.bytes = NULL});
-    postgres_array_text(&question[3], place);
-    postgres_array_text(&question[4], rest);
-    postgres_array_bool(&question[5], is_first);
-    facts->elements[facts->n_elements++] = *element;
-    if (is_first) {
-        postgres_array_text(&facts->names[0], text_not_null(want->version));
-        postgres_array_text(&facts->names[1], text_not_null(want->pkgarch));
-    }
-}
-
-static int add_want(
-    struct postgres_facts *facts, const struct store_want *want, struct error *error)
-{
-    struct element element = {.package = find_package(facts, want->version, want->pkgarch)};
-    bool is_first = !element.package;
-
-    if (is_first)
-        element.package = add_package(facts);
-    if (!element.package)
-        return error_set_memory(error);
-    if (want->checksum.bytes && !find_checksum(facts, element.package, want->checksum)) {
-        element.checksum = add_checksum(facts, element.package, want->checksum);
-        if (!element.checksum)
-            return error_set_memory(error);
-    }
-    if (is_first || element.checksum || want->value.bytes)
-        ask(facts, want, &element, is_first);
-    return buffer_failed(&facts->key) || buffer_failed(&facts->place) ? error_set_memory(error) : 0;
-}
-
-int postgres_facts_want(
-    struct postgres_facts *facts, const struct store_wants *wants, struct error *error)
-{
-    static const enum postgres_type types[N_QUESTION] = {
-        POSTGRES_TEXT, POSTGRES_TEXT, POSTGRES_TEXT, POSTGRES_BYTEA, POSTGRES_BYTEA, POSTGRES_BOOL};
-    int result = 0;
-
-    postgres_facts_clear(facts);
-    for (int i = 0; i < N_QUESTION; i++)
-        postgres_array_begin(&facts->question[i], types[i]);
-    postgres_array_begin(&facts->names[0], POSTGRES_TEXT);
-    postgres_array_begin(&facts->names[1], POSTGRES_TEXT);
-    facts->elements = calloc(wants->count + 1, sizeof *facts->elements);
-    if (!facts->elements)
-        return error_set_memory(error);
-    for (size_t i = 0; i < wants->count && result == 0; i++)
-        result = add_want(facts, &wants->items[i], error);
-    return result;
-}
-
-/* ---- the question and its answer ---- */
-
-int postgres_facts_send_lock(
-    struct postgres_facts *facts, struct postgres_link *link, struct error *error)
-{
-    int result = postgres_send(link, "make", facts->names, 2, error);
-
-    return result == 0 ? postgres_send(link, "lock", facts->names, 2, error) : result;
-}
-
-int postgres_facts_send(
-    struct postgres_facts *facts, struct postgres_link *link, struct error *error)
-{
-    return postgres_send(link, "facts", facts->question, N_QUESTION, error);
-}
+/* ---- the answer ---- */
 
 static void take_row(struct postgres_facts *facts, int row)
 {
     const PGresult *result = facts->result;
     const size_t at = (size_t)postgres_get_int4(result, row, COLUMN_WANT) - 1;
-    const struct element *element = at < facts->n_elements ? &facts->elements[at] : NULL;
+    const struct facts_element *element = at < facts->n_elements ? &facts->elements[at] : NULL;
 
     if (!element)
         return;
@@ -269,7 +104,34 @@ static void take_row(struct postgres_facts *facts, int row)
     }
 }
 
-int postgres_facts_take(struct postgres_facts *facts, PGresult *result, struct error *error)
+static int compare_ids(const void *a, const void *b)
+{
+    const int64_t *const left = a;
+    const int64_t *const right = b;
+
+    return (*left > *right) - (*left < *right);
+}
+
+/* Which packages are held: all of them, or those in locked. */
+static int take_locks(struct postgres_facts *facts, const PGresult *locked, struct error *error)
+{
+    const size_t n = locked ? (size_t)PQntuples(locked) : 0;
+    int64_t *ids = calloc(n + 1, sizeof *ids);
+    struct facts_package *package, *next;
+
+    if (!ids)
+        return error_set_memory(error);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = postgres_get_int8(locked, (int)i, 0);
+    qsort(ids, n, sizeof *ids, compare_ids);
+    HASH_ITER (hh, facts->packages, package, next)
+        package->is_held = !locked || bsearch(&package->id, ids, n, sizeof *ids, compare_ids);
+    free(ids);
+    return 0;
+}
+
+int postgres_facts_take(
+    struct postgres_facts *facts, PGresult *result, const PGresult *locked, struct error *error)
 {
     const int n_rows = PQntuples(result);
 
@@ -279,23 +141,23 @@ int postgres_facts_take(struct postgres_facts *facts, PGresult *result, struct e
         return error_set_memory(error);
     for (int row = 0; row < n_rows; row++)
         take_row(facts, row);
-    return 0;
+    return take_locks(facts, locked, error);
 }
 
 /* ---- rows ---- */
 
 /* A checksum's smallest and largest row, which may be the same. */
-static int tell_checksum(const struct postgres_facts *facts, const struct checksum *checksum,
+static int tell_checksum(const struct postgres_facts *facts, const struct facts_checksum *checksum,
     struct row *row, store_row_fn fn, void *context)
 {
     int stop = 0;
 
     row->checksum = checksum->text;
-    if (checksum->smallest != NO_ROW) {
+    if (checksum->smallest != FACTS_NO_ROW) {
         row->value = postgres_get_text(facts->result, checksum->smallest, COLUMN_VALUE);
         stop = fn(context, row);
     }
-    if (stop == 0 && checksum->largest != NO_ROW) {
+    if (stop == 0 && checksum->largest != FACTS_NO_ROW) {
         row->value = postgres_get_text(facts->result, checksum->largest, COLUMN_VALUE);
         stop = fn(context, row);
     }
@@ -305,19 +167,19 @@ static int tell_checksum(const struct postgres_facts *facts, const struct checks
 int postgres_facts_load(struct postgres_facts *facts, struct text version, struct text pkgarch,
     store_row_fn fn, void *context, struct error *error)
 {
-    const struct package *package = find_package(facts, version, pkgarch);
+    const struct facts_package *package = facts_find_package(facts, version, pkgarch);
     struct row row = {.version = version, .pkgarch = pkgarch};
     int stop = 0;
 
     if (buffer_failed(&facts->key))
         return error_set_memory(error);
-    for (int at = package ? package->rows : NO_ROW; at != NO_ROW && stop == 0;
+    for (int at = package ? package->rows : FACTS_NO_ROW; at != FACTS_NO_ROW && stop == 0;
          at = facts->next[at]) {
         row.checksum = postgres_get_text(facts->result, at, COLUMN_CHECKSUM);
         row.value = postgres_get_text(facts->result, at, COLUMN_VALUE);
         stop = fn(context, &row);
     }
-    for (const struct checksum *checksum = package ? package->checksums : NULL;
+    for (const struct facts_checksum *checksum = package ? package->checksums : NULL;
          checksum && stop == 0; checksum = checksum->next)
         stop = tell_checksum(facts, checksum, &row, fn, context);
     return 0;
@@ -326,8 +188,9 @@ int postgres_facts_load(struct postgres_facts *facts, struct text version, struc
 int postgres_facts_look_up(struct postgres_facts *facts, struct text version, struct text pkgarch,
     struct text text, store_row_fn fn, void *context, struct error *error)
 {
-    const struct package *package = find_package(facts, version, pkgarch);
-    const struct checksum *checksum = package ? find_checksum(facts, package, text) : NULL;
+    const struct facts_package *package = facts_find_package(facts, version, pkgarch);
+    const struct facts_checksum *checksum =
+        package ? facts_find_checksum(facts, package, text) : NULL;
     struct row row = {.version = version, .pkgarch = pkgarch};
 
     if (buffer_failed(&facts->key))
@@ -337,10 +200,17 @@ int postgres_facts_look_up(struct postgres_facts *facts, struct text version, st
     return 0;
 }
 
+bool postgres_facts_hold(struct postgres_facts *facts, struct text version, struct text pkgarch)
+{
+    const struct facts_package *package = facts_find_package(facts, version, pkgarch);
+
+    return package && package->is_held;
+}
+
 int64_t postgres_facts_package(
     struct postgres_facts *facts, struct text version, struct text pkgarch)
 {
-    const struct package *package = find_package(facts, version, pkgarch);
+    const struct facts_package *package = facts_find_package(facts, version, pkgarch);
 
     return package ? package->id : 0;
 }

@@ -56,6 +56,8 @@ static void notice(void *context, const PGresult *result)
 
     if (source && strcmp(source, "SyncRepWaitForLSN") == 0)
         link->is_doubtful = true;
+    if (!link->log)
+        return;
     postgres_one_line(PQresultErrorMessage(result), line);
     log_often(link->log, LOG_WARNING, "The database %s says: %s", link->name, line);
 }

@@ -114,7 +114,6 @@ static void connect_once(struct postgres_attempt *attempt, struct postgres_outco
 {
     struct postgres_link link = {
         .name = attempt->name,
-        .log = attempt->aim.log,
         .until_ms = UINT64_MAX,
     };
 
@@ -125,8 +124,8 @@ static void connect_once(struct postgres_attempt *attempt, struct postgres_outco
         link.until_ms = clock_ms() + (attempt->aim.writes ? SCHEMA_MS : SESSION_MS);
         outcome->result = postgres_link_attach(&link, &outcome->error);
         if (outcome->result == 0)
-            outcome->result = postgres_prepare_session(
-                &link, &attempt->aim, &outcome->has_tables, &outcome->error);
+            outcome->result =
+                postgres_prepare_session(&link, &attempt->aim, &outcome->session, &outcome->error);
         outcome->is_hopeless = outcome->result != 0 && outcome->result != ERROR_LOCKED;
     }
     if (outcome->result == 0) {

@@ -29,31 +29,40 @@ void postgres_place(struct buffer *key, struct text value, struct text *place, s
 void postgres_rows_begin(struct postgres_rows *rows)
 {
     postgres_array_begin(&rows->packages, POSTGRES_INT8);
-    postgres_array_begin(&rows->checksums, POSTGRES_TEXT);
-    postgres_array_begin(&rows->values, POSTGRES_TEXT);
+    postgres_array_begin(&rows->digests, POSTGRES_BYTEA);
     postgres_array_begin(&rows->places, POSTGRES_BYTEA);
     postgres_array_begin(&rows->rests, POSTGRES_BYTEA);
+    postgres_array_begin(&rows->checksums, POSTGRES_TEXT);
+    postgres_array_begin(&rows->values, POSTGRES_TEXT);
 }
 
 void postgres_rows_add(struct postgres_rows *rows, int64_t package, const struct row *row)
 {
+    unsigned char digest[DIGEST_BYTES] = {0};
     struct text place;
     struct text rest;
+    bool is_digested;
 
+    digest_begin(rows->digest);
+    digest_add(rows->digest, row->checksum);
+    is_digested = digest_end(rows->digest, digest);
     postgres_place(&rows->key, row->value, &place, &rest);
     postgres_array_int8(&rows->packages, package);
-    postgres_array_text(&rows->checksums, text_not_null(row->checksum));
-    postgres_array_text(&rows->values, row->value);
+    postgres_array_text(
+        &rows->digests, (struct text){.bytes = (const char *)digest, .length = sizeof digest});
     postgres_array_text(&rows->places, place);
     postgres_array_text(&rows->rests, rest);
-    rows->packages.bytes.failed = rows->packages.bytes.failed || buffer_failed(&rows->key);
+    postgres_array_text(&rows->checksums, text_not_null(row->checksum));
+    postgres_array_text(&rows->values, row->value);
+    rows->packages.bytes.failed =
+        rows->packages.bytes.failed || buffer_failed(&rows->key) || !is_digested;
 }
 
 int postgres_rows_send(struct postgres_rows *rows, struct postgres_link *link, struct error *error)
 {
     /* An array each, side by side; they keep their memory for the next transaction. */
     struct postgres_array arrays[] = {
-        rows->packages, rows->checksums, rows->values, rows->places, rows->rests};
+        rows->packages, rows->digests, rows->places, rows->rests, rows->checksums, rows->values};
 
     return postgres_send(link, "add", arrays, sizeof arrays / sizeof *arrays, error);
 }
@@ -61,9 +70,10 @@ int postgres_rows_send(struct postgres_rows *rows, struct postgres_link *link, s
 void postgres_rows_free(struct postgres_rows *rows)
 {
     postgres_array_free(&rows->packages);
-    postgres_array_free(&rows->checksums);
-    postgres_array_free(&rows->values);
+    postgres_array_free(&rows->digests);
     postgres_array_free(&rows->places);
     postgres_array_free(&rows->rests);
+    postgres_array_free(&rows->checksums);
+    postgres_array_free(&rows->values);
     buffer_free(&rows->key);
 }

@@ -367,7 +367,18 @@ static bool is_folder(const char *path)
     return false;
 }
 
-/* Makes the folders above the file, and makes them durable. */
+/* Makes it, and makes it durable; also one that is there, which a start that was killed may have
+ * made just before. What is not ours we may be unable to sync. */
+static int make_folder(const char *path)
+{
+    if (mkdir(path, 0777) == 0)
+        return sync_folder_of(path);
+    if (errno != EEXIST || !is_folder(path))
+        return -1;
+    return sync_folder_of(path) == 0 || errno != EIO ? 0 : -1;
+}
+
+/* Makes the folders above the file. */
 static int make_folders(const char *file, struct error *error)
 {
     char *path = strdup(file);
@@ -378,10 +389,7 @@ static int make_folders(const char *file, struct error *error)
     for (char *slash = strchr(path + 1, '/'); slash && result == 0;
          slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(path, 0777) == 0)
-            result = sync_folder_of(path);
-        else if (errno != EEXIST || !is_folder(path))
-            result = -1;
+        result = make_folder(path);
         if (result != 0)
             result = error_set(error, ERROR_STORE,
                 "can't make the folder %s for the database %s: %s", path, file, strerror(errno));

@@ -40,7 +40,9 @@ struct store_want {
     struct text version;
     struct text pkgarch;
     struct text checksum; /* bytes NULL: none */
-    struct text value;    /* which rows hold it; bytes NULL: no matter */
+    bool smallest;        /* of the checksum's values */
+    bool largest;
+    struct text value; /* which rows hold it; bytes NULL: no matter */
 };
 
 struct store_wants {
@@ -98,6 +100,7 @@ struct store_ops {
     void (*expect)(struct store *store, const struct store_wants *wants);
     int (*begin_read)(struct store *store, enum store_patience patience, struct error *error);
     int (*begin_write)(struct store *store, unsigned wait_ms, struct error *error);
+    bool (*holds)(struct store *store, struct text version, struct text pkgarch); /* or NULL */
     int (*commit)(struct store *store, struct error *error);
     void (*rollback)(struct store *store);
     int (*is_unchanged)(struct store *store, bool *unchanged, struct error *error);
@@ -169,11 +172,17 @@ ERROR_MUST_CHECK static inline int store_begin_read(
 
 /* Starts a transaction in which nobody else can write (SQLite: at all; PostgreSQL: to the
  * packages that are wanted). ERROR_LOCKED if another process held the database for wait_ms, or
- * about so long. */
+ * about so long. With 0, a store that is far leaves out those packages that somebody else holds. */
 ERROR_MUST_CHECK static inline int store_begin_write(
     struct store *store, unsigned wait_ms, struct error *error)
 {
     return store->ops->begin_write(store, wait_ms, error);
+}
+
+/* Inside a writing transaction that was begun with wait_ms 0: may rows be added to this package? */
+static inline bool store_holds(struct store *store, struct text version, struct text pkgarch)
+{
+    return !store->ops->holds || store->ops->holds(store, version, pkgarch);
 }
 
 /* Ends the transaction; what was added is durable when this returns 0. ERROR_LOCKED from a store
@@ -197,7 +206,7 @@ ERROR_MUST_CHECK static inline int store_is_unchanged(
 }
 
 /* Inside a transaction: every row of a package; or, of a store that is far, those that matter for
- * what is wanted: that of the greatest value; a checksum's smallest and largest; one that holds
+ * what is wanted: that of the greatest value; a checksum's smallest or largest; one that holds
  * the value; some that hold no revision. */
 ERROR_MUST_CHECK static inline int store_load(struct store *store, struct text version,
     struct text pkgarch, store_row_fn fn, void *context, struct error *error)
@@ -205,8 +214,8 @@ ERROR_MUST_CHECK static inline int store_load(struct store *store, struct text v
     return store->ops->load(store, version, pkgarch, fn, context, error);
 }
 
-/* Inside a transaction: the rows of one checksum; of a store that is far, the smallest and the
- * largest. */
+/* Inside a transaction: the rows of one checksum; of a store that is far, the smallest or the
+ * largest, as wanted. */
 ERROR_MUST_CHECK static inline int store_look_up(struct store *store, struct text version,
     struct text pkgarch, struct text checksum, store_row_fn fn, void *context, struct error *error)
 {

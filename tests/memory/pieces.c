@@ -1,16 +1,19 @@
-/* Failing allocations in what has neither threads nor files: revisions, framer, codec, the
- * questions to an upstream. */
+/* Failing allocations in what has neither threads nor a database: revisions, framer, codec, the
+ * questions to an upstream, listeners. */
 #include "failing.h"
 
 #include "client/splitter.h"
 #include "revision/allocate.h"
 #include "revision/revision.h"
 #include "server/exchange.h"
+#include "server/listener.h"
 #include "wire/codec.h"
 #include "wire/framer.h"
 #include "wire/opening.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define LONG_TEXT "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
 
@@ -303,6 +306,42 @@ static enum failing_outcome asking(void *context)
     return worked(all);
 }
 
+/* ---- listeners ---- */
+
+static bool listens(uv_loop_t *loop, const struct address *address)
+{
+    const struct listeners_events events = {.accepted = NULL};
+    struct listeners *listeners;
+    struct error error;
+    int result = listeners_create(&listeners, loop, &events, NULL, &error);
+
+    if (result == 0)
+        result = listeners_bind(listeners, address, false, false, &error);
+    FAILING_REQUIRE(result == 0 || result == ERROR_MEMORY);
+    FAILING_REQUIRE((access(address->path, F_OK) == 0) == (result == 0));
+    listeners_close(listeners);
+    FAILING_REQUIRE(uv_run(loop, UV_RUN_DEFAULT) == 0);
+    FAILING_REQUIRE(access(address->path, F_OK) != 0);
+    return result == 0;
+}
+
+/* A unix socket's file is there as long as somebody listens. */
+static enum failing_outcome listening(void *context)
+{
+    struct address address = {.is_unix = true};
+    uv_loop_t loop;
+    bool all = false;
+
+    (void)context;
+    (void)snprintf(
+        address.path, sizeof address.path, "/tmp/prservd-pieces-%ld.socket", (long)getpid());
+    if (uv_loop_init(&loop) == 0) {
+        all = listens(&loop, &address);
+        FAILING_REQUIRE(uv_loop_close(&loop) == 0);
+    }
+    return worked(all);
+}
+
 int main(int n_arguments, char **arguments)
 {
     static const struct failing_case cases[] = {
@@ -314,6 +353,7 @@ int main(int n_arguments, char **arguments)
         {.name = "codec: answers", .run = answers},
         {.name = "splitter", .run = splitting},
         {.name = "exchange", .run = asking},
+        {.name = "listener", .run = listening},
     };
     unsigned long every = failing_read_options(n_arguments, arguments);
 

@@ -26,7 +26,7 @@ struct options {
     uint64_t seed, seconds, operations, round, kills_ms;
     unsigned writers, chain, clients, depth;
     bool sql_writer, steady_links;
-    const char *file, *program;
+    const char *on_strike, *file, *program;
 };
 
 struct run {
@@ -36,29 +36,12 @@ struct run {
     struct clients *clients;
     struct sql_writer *sql_writer;
     atomic_ullong ticks;
+    struct strikes strikes;
     uint64_t dice;
-    uint64_t kill_at_ms;
     struct history_rules rules;
     uint64_t rounds, operations, rows, broken, stuck;
     char folder[64];
 };
-
-/* ---- kills ---- */
-
-static void kill_some(struct run *run)
-{
-    uint64_t now_ms = clock_ms();
-    bool all = dice(&run->dice, 5) == 0;
-    unsigned one = (unsigned)dice(&run->dice, run->servers.n);
-
-    if (run->options->kills_ms == 0 || now_ms < run->kill_at_ms)
-        return;
-    run->kill_at_ms = now_ms + 1 + dice(&run->dice, run->options->kills_ms * 2);
-    for (unsigned i = 0; i < run->servers.n; i++) {
-        if (all || i == one)
-            servers_kill(&run->servers, &run->servers.list[i], now_ms + dice(&run->dice, 60));
-    }
-}
 
 /* ---- a round ---- */
 
@@ -106,7 +89,7 @@ static void ask_all(struct run *run, struct round *round)
         if (now_ms >= until_ms)
             round->left = 0;
         if (round->left > 0)
-            kill_some(run);
+            strikes_turn(&run->strikes);
         else if (give_up_ms == UINT64_MAX)
             give_up_ms = now_ms + DRAIN_MS;
         servers_look_after(&run->servers, now_ms);
@@ -221,6 +204,10 @@ static void begin(struct run *run, const struct options *options)
     run->servers.program = options->program;
     run->servers.folder = run->folder;
     run->servers.file = options->file;
+    run->strikes = (struct strikes){.servers = &run->servers,
+        .command = options->on_strike,
+        .every_ms = options->kills_ms,
+        .dice = options->seed + 4};
     lay_out(run);
     start_all(run);
     links_start(run->links);
@@ -253,21 +240,23 @@ static void remove_folder(struct run *run)
 static bool report(struct run *run, uint64_t took_ms)
 {
     uint64_t nonsense = clients_nonsense(run->clients);
-    bool is_good = run->broken == 0 && run->stuck == 0 && nonsense == 0 && run->servers.died == 0;
+    bool is_good = run->broken == 0 && run->stuck == 0 && nonsense == 0 && run->servers.died == 0 &&
+                   run->strikes.failures == 0;
 
     printf("%" PRIu64 " operations in %" PRIu64 " rounds, seed %" PRIu64
            ": %u servers, %u databases, "
            "%" PRIu64 " answers, %" PRIu64 " errors, %" PRIu64 " rows of another program; "
-           "%.1f s, %.0f operations a second; %" PRIu64 " kills; %" PRIu64 " broken promises\n",
+           "%.1f s, %.0f operations a second; %" PRIu64 " kills, %" PRIu64 " commands; %" PRIu64
+           " broken promises\n",
         run->operations, run->rounds, run->options->seed, run->servers.n, run->rules.n_databases,
         clients_answers(run->clients), clients_errors(run->clients),
         run->sql_writer ? sql_writer_rows(run->sql_writer) : 0, (double)took_ms / 1000,
         (double)run->operations * 1000 / (double)(took_ms ? took_ms : 1), run->servers.kills,
-        run->broken);
+        run->strikes.commands, run->broken);
     if (!is_good)
         printf("%" PRIu64 " times stuck, %" PRIu64 " answers that are none, %" PRIu64
-               " servers ended by themselves; left in %s\n",
-            run->stuck, nonsense, run->servers.died, run->folder);
+               " servers ended by themselves, %" PRIu64 " commands failed; left in %s\n",
+            run->stuck, nonsense, run->servers.died, run->strikes.failures, run->folder);
     return is_good;
 }
 
@@ -284,6 +273,7 @@ static bool play(const struct options *options)
         play_round(&run);
         took_ms = clock_ms() - began_ms;
     }
+    strikes_finish(&run.strikes);
     links_free(run.links);
     servers_stop(&run.servers);
     is_good = report(&run, took_ms);
@@ -312,6 +302,9 @@ static void explain(void)
          "  --steady-links   ... they don't\n"
          "  --kills MS       kill a server (sometimes all) about every MS milliseconds; 0: never "
          "[250]\n"
+         "  --on-strike COMMAND\n"
+         "                   run it in the shell at the first kill and about every eighth, never "
+         "twice at once\n"
          "  --sql-writer     another program writes to the first database as well (SQLite)\n"
          "  --file FILE      the database of all servers, or PostgreSQL's; without --chain\n"
          "  --prservd FILE   the program [beside this one]");
@@ -322,9 +315,9 @@ static void read_options(struct options *options, int n_words, char **words)
     static const struct option known[] = {{"seed", 1, NULL, 's'}, {"seconds", 1, NULL, 't'},
         {"operations", 1, NULL, 'o'}, {"round", 1, NULL, 'r'}, {"writers", 1, NULL, 'w'},
         {"clients", 1, NULL, 'c'}, {"depth", 1, NULL, 'd'}, {"chain", 1, NULL, 'u'},
-        {"steady-links", 0, NULL, 'l'}, {"kills", 1, NULL, 'k'}, {"sql-writer", 0, NULL, 'q'},
-        {"file", 1, NULL, 'f'}, {"prservd", 1, NULL, 'p'}, {"help", 0, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
+        {"steady-links", 0, NULL, 'l'}, {"kills", 1, NULL, 'k'}, {"on-strike", 1, NULL, 'x'},
+        {"sql-writer", 0, NULL, 'q'}, {"file", 1, NULL, 'f'}, {"prservd", 1, NULL, 'p'},
+        {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
     int letter;
 
     while ((letter = getopt_long(n_words, words, "", known, NULL)) != -1) {
@@ -360,6 +353,9 @@ static void read_options(struct options *options, int n_words, char **words)
             break;
         case 'k':
             options->kills_ms = number;
+            break;
+        case 'x':
+            options->on_strike = optarg;
             break;
         case 'q':
             options->sql_writer = true;

@@ -1,5 +1,6 @@
-/* The pieces of torture_histories: servers, links between them, clients, another program's
- * writer. All but the links and the writer live on the main thread. Without memory they abort. */
+/* The pieces of torture_histories: servers, what strikes them, links between them, clients,
+ * another program's writer. All but the links and the writer live on the main thread. Without
+ * memory they abort. */
 #ifndef PRSERVD_TEST_HISTORIES_H
 #define PRSERVD_TEST_HISTORIES_H
 
@@ -40,6 +41,24 @@ void servers_look_after(struct servers *servers, uint64_t now_ms);
 void servers_kill(struct servers *servers, struct server *server, uint64_t start_at_ms);
 void servers_stop(struct servers *servers);
 void servers_file(const struct servers *servers, unsigned database, char path[512]);
+
+/* ---- strikes ---- */
+
+struct strikes {
+    struct servers *servers;
+    const char *command; /* of the user's, for the shell; or NULL */
+    uint64_t every_ms;   /* on the average; 0: never */
+    uint64_t at_ms;      /* the next one */
+    uint64_t dice;
+    uint64_t command_in; /* so many strikes; 0: in the next one */
+    pid_t pid;           /* of the command under way, or 0 */
+    uint64_t commands, failures;
+};
+
+/* Strikes if it is time to. */
+void strikes_turn(struct strikes *strikes);
+/* Waits for the command. */
+void strikes_finish(struct strikes *strikes);
 
 /* ---- links ---- */
 

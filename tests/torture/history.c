@@ -2,13 +2,13 @@
 
 #include "revision/revision.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <uthash.h>
 
 struct value {
     UT_hash_handle hh;
     uint32_t number;
+    bool is_revision;
     char revision[];
 };
 
@@ -52,8 +52,8 @@ static uint32_t add_value(struct history *history, struct text revision)
 {
     struct value *value = must_have(calloc(1, sizeof *value + revision.length + 1));
 
-    assert(revision_is_valid(revision.bytes, revision.length));
     memcpy(value->revision, revision.bytes, revision.length);
+    value->is_revision = revision_is_valid(revision.bytes, revision.length);
     value->number = ++history->n_values;
     HASH_ADD_KEYPTR(hh, history->table, value->revision, revision.length, value);
     history->values = must_have(
@@ -73,6 +73,11 @@ uint32_t history_value(struct history *history, struct text revision)
 const char *history_revision(const struct history *history, uint32_t value)
 {
     return history->values[value]->revision;
+}
+
+bool history_is_revision(const struct history *history, uint32_t value)
+{
+    return history->values[value]->is_revision;
 }
 
 size_t history_add(struct history *history, const struct history_operation *operation)

@@ -51,11 +51,13 @@ struct history;
 struct history *history_create(void);
 void history_free(struct history *history);
 
-/* The number of a revision, which must be valid. */
+/* The number of a revision, or of what an answer has in its place. */
 uint32_t history_value(struct history *history, struct text revision);
 
 /* The revision of a number that is not 0; borrowed as long as the history lives. */
 const char *history_revision(const struct history *history, uint32_t value);
+
+bool history_is_revision(const struct history *history, uint32_t value);
 
 /* Adds an operation (copied), in any order; returns its number. */
 size_t history_add(struct history *history, const struct history_operation *operation);
@@ -76,8 +78,9 @@ struct history_rules {
 /* Called for each broken promise, with a sentence that is borrowed. */
 typedef void (*history_says_fn)(void *context, const char *sentence);
 
-/* Returns how many times a promise is broken. */
-size_t history_check(const struct history *history, const struct history_rules *rules,
+/* Returns how many times a promise is broken, or an answer is no revision; that of such an
+ * operation is taken away. */
+size_t history_check(struct history *history, const struct history_rules *rules,
     history_says_fn says, void *context);
 
 #endif

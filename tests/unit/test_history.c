@@ -245,6 +245,24 @@ static void another_programs_rows_bind_but_may_repeat_ours(void **state)
         AT(5, 6, "6", GET, .checksum = 1));
 }
 
+static void an_answer_that_is_no_revision_is_told_of_and_counts_as_none(void **state)
+{
+    static const char *const wrong[] = {"", "1.", "-1", "1.x", " 1"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        const struct line lines[] = {AT(1, 2, wrong[i], GET, .checksum = 1),
+            AT(3, 4, wrong[i], TEST, .checksum = 2), AT(5, 6, wrong[i], MAX),
+            AT(7, 8, "0", GET, .checksum = 3), AT(0, 0, wrong[i], ROW, .checksum = 1),
+            AT(0, 0, "0", ROW, .checksum = 3)};
+        struct told told = check(lines, COUNT(lines), complete);
+
+        assert_int_equal(told.n, 4);
+        assert_non_null(strstr(told.first, "get-pr of package 0, checksum 1"));
+        assert_non_null(strstr(told.first, "that is no revision"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +282,7 @@ int main(void)
         cmocka_unit_test(what_is_not_seen_at_once_breaks_promise_6),
         cmocka_unit_test(an_answer_before_anybody_asked_breaks_promise_6),
         cmocka_unit_test(another_programs_rows_bind_but_may_repeat_ours),
+        cmocka_unit_test(an_answer_that_is_no_revision_is_told_of_and_counts_as_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
