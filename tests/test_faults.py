@@ -44,3 +44,10 @@ def test_what_a_killed_server_left_unsynced_is_not_answered_from():
     for seed in "69", "453":
         run = torture("io_errors", "--faults", "1", "--seed", seed)
         assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_what_linux_forgot_after_a_failed_sync_takes_nothing_back():
+    """Seeds that found it: the next server read it, moved it, and the journal lacked it later."""
+    for seed in "1795619767", "901135":
+        run = torture("io_errors", "--faults", "1", "--seed", seed)
+        assert run.returncode == 0, run.stdout + run.stderr

@@ -87,7 +87,7 @@ static int open_and_migrate(struct cli *cli, struct migration *migration)
 {
     static const atomic_bool no_hurry;
     static const atomic_ullong never = UINT64_MAX;
-    struct store_options options = {.hurry = &no_hurry, .give_up_ms = &never};
+    struct store_options options = {.hurry = &no_hurry, .give_up_ms = &never, .starts = true};
     struct error error;
     int status;
 

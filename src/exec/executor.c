@@ -329,7 +329,9 @@ int executor_create(
     (void)pthread_mutex_init(&executor->ended_mutex, NULL);
     workers_init(&executor->workers, executor->each, WORKERS, options->wake, options->context);
     executor->odd_rows = odd_rows_create(options->log);
+    executor->store_options.starts = true;
     code = executor->odd_rows ? open_stores(executor, error) : error_set_memory(error);
+    executor->store_options.starts = false;
     if (code == 0)
         code = start_threads(executor, error);
     if (code != 0) {

@@ -10,9 +10,9 @@
 
 #include <sys/random.h>
 
-#define CONNECT_SLICE_MS 100  /* then whoever waits is looked at */
-#define READER_START_MS 3000  /* a new reader's first connection */
-#define WRITER_START_MS 30000 /* a server's start, while others make the tables */
+#define CONNECT_SLICE_MS 100 /* then whoever waits is looked at */
+#define FIRST_MS 3000        /* a new reader's first connection */
+#define START_MS 30000       /* a server's start; others may be making the tables */
 #define FIRST_PAUSE_MS 50
 #define LONGEST_PAUSE_MS 2000
 
@@ -134,8 +134,7 @@ int postgres_connect_soon(struct postgres_store *store, struct error *error)
  * asked again before that is believed: it may be coming and going just then. */
 int postgres_connect_first(struct postgres_store *store, struct error *error)
 {
-    uint64_t end_ms =
-        clock_ms() + (store->role == STORE_WRITER ? WRITER_START_MS : READER_START_MS);
+    uint64_t end_ms = clock_ms() + (store->options.starts ? START_MS : FIRST_MS);
     int refusals = 0;
     int code;
 

@@ -83,11 +83,12 @@ int postgres_check_conninfo(const char *conninfo, struct error *error)
                          "# of a password are written %%40 %%3A %%2F %%25 %%3F %%23");
 }
 
-/* Is there a server that takes connections? Or can't it be tried at all? */
+/* Is there a server that takes connections? Or can't it be tried at all? (It may be one whose
+ * certificate is wrong.) */
 static bool is_up(const char *conninfo)
 {
-    static const char *const names[] = {"connect_timeout", "dbname", NULL};
-    const char *values[] = {CONNECT_S, conninfo, NULL};
+    static const char *const names[] = {"connect_timeout", "dbname", "sslmode", NULL};
+    const char *values[] = {CONNECT_S, conninfo, "prefer", NULL};
     PGPing ping = PQpingParams(names, values, 1);
 
     return ping == PQPING_OK || ping == PQPING_NO_ATTEMPT;

@@ -6,8 +6,8 @@
  * Durability: WAL journal and, unless told otherwise, synchronous=FULL, so that a
  * commit has been synced when it returns. What a server that was killed between
  * writing and syncing left in the WAL becomes visible when the next one opens the
- * database, so the writer checkpoints once at the start: that syncs it. If that fails, it does
- * not start.
+ * database, so the writer checkpoints once at the start: that syncs it; and begins the WAL anew.
+ * If that fails, it does not start.
  *
  * -wal and -shm are left in place at the end (SQLITE_FCNTL_PERSIST_WAL): without
  * them nobody could read the database in a folder that it may not write to. */
@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -229,20 +230,48 @@ static int set_sync(struct sqlite_store *store, struct error *error)
     return sqlite_run(store, sql[store->options.sync], error);
 }
 
+/* Writes something that changes nothing; the journal begins with it, if all of it was moved. */
+static int begin_journal_anew(struct sqlite_store *store, struct error *error)
+{
+    int64_t version = 0;
+    char sql[64];
+    int result = sqlite_run(store, "BEGIN IMMEDIATE", error);
+
+    if (result != 0)
+        return result == ERROR_LOCKED ? 0 : result; /* who writes it does the same */
+    result = sqlite_ask(store, "PRAGMA user_version", &version, error);
+    (void)snprintf(sql, sizeof sql, "PRAGMA user_version = %d", (int)version);
+    if (result == 0)
+        result = sqlite_run(store, sql, error);
+    if (result == 0)
+        result = sqlite_run(store, "COMMIT", error);
+    if (result != 0)
+        (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+    return result;
+}
+
 /* A checkpoint syncs the journal first. Nothing may be answered from it before. While another
- * process is at it, that may not have happened yet. A full disk is found later than that. */
+ * process is at it, that may not have happened yet. A full disk is found later than that.
+ *
+ * What another server failed to sync can be read here, and yet never get to the disk: Linux holds
+ * it for written. After a cut of the power the journal would end before it, and be moved again,
+ * over what is newer. So it begins anew. */
 static int sync_what_is_there(struct sqlite_store *store, struct error *error)
 {
     int tries = 0;
+    int pages = 0;
+    int moved = 0;
     int code;
 
     do {
-        code =
-            sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        code = sqlite3_wal_checkpoint_v2(
+            store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved);
     } while ((code & 0xff) == SQLITE_BUSY && sqlite_wait_for_lock(store, tries++));
-    if (code == SQLITE_OK || (code & 0xff) == SQLITE_FULL)
+    if ((code & 0xff) == SQLITE_FULL)
         return 0;
-    return sqlite_fail(store, code, "sync", error);
+    if (code != SQLITE_OK)
+        return sqlite_fail(store, code, "sync", error);
+    return pages > 0 && moved == pages ? begin_journal_anew(store, error) : 0;
 }
 
 static int prepare_database(struct sqlite_store *store, struct error *error)

@@ -25,6 +25,7 @@ struct store_options {
     const char *file;      /* of store_kind_of; borrowed as long as the store is open */
     const char *file_read; /* readers use this one instead, a replica; NULL: none; borrowed */
     bool read_only;        /* nothing is written, not even a missing table */
+    bool starts;           /* the program does, and so may the database: it is waited for longer */
     enum store_sync sync;
     struct log *log;          /* borrowed */
     const atomic_bool *hurry; /* borrowed; once true, locks are not waited for */
