@@ -141,3 +141,21 @@ def test_who_reads_slowly_has_as_long_as_it_takes(patience):
             read(slow, 250_000)
             patience.pass_half_a_minute()
             assert patience.count() == 1
+
+
+def test_an_export_that_is_not_read_ends_when_others_wait(patience):
+    patience.fill()
+    with contextlib.ExitStack() as stack:
+        deaf = [
+            stack.enter_context(contextlib.closing(patience.asker())) for _ in range(16)
+        ]
+        for client in deaf:
+            read(client, 1)
+        patience.pass_half_a_minute()
+        late = stack.enter_context(contextlib.closing(patience.asker()))
+        poll(lambda: patience.count() == 17, "the client to be let in")
+        patience.pass_time_until(
+            lambda: select.select([late], [], [], 0)[0],
+            "the turn of the one that waits",
+        )
+    assert "An export was broken off" in patience.server.log
