@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from harness import BUILD, SANITIZER, Refused, run_prservd
+from harness import BUILD, SANITIZER, Refused, free_port, run_prservd
 
 M4 = ("m4-1.4.19-r0", "core2-64")
 LIMIT = 256 * 1024
@@ -96,7 +96,8 @@ def test_a_start_on_a_full_disk(serve, small_disk):
     server.start()
     asker.client = server.client()
     asker.check(path)
-    other = run_prservd("--file", small_disk / "other.sqlite3", cwd=small_disk.parent)
+    words = ("--file", small_disk / "other.sqlite3", "--port", free_port())
+    other = run_prservd(*words, cwd=small_disk.parent)
     assert other.returncode == 1 and "disk is full" in other.stderr
 
 
