@@ -269,16 +269,24 @@ def test_transactions_that_give_way_are_tried_again(
     assert shared_cluster.psql("SELECT last_value FROM turns", name_of(database)) == "6"
 
 
+HOLD = "SELECT id FROM prserv_package FOR UPDATE"
+MAKE = (
+    "INSERT INTO prserv_package (key, version, pkgarch) VALUES "
+    "(sha256(int4send(4) || convert_to('heldall', 'UTF8')), 'held', 'all')"
+)
+
+
 @contextmanager
-def holding(database):
-    """Somebody holds all packages that are there, until the function is called that this gives."""
+def holding(database, sql=HOLD):
+    """Somebody holds what the statement locks (all packages that are there), until the function is
+    called that this gives."""
     holder = subprocess.Popen(
         [f"{postgres.PROGRAMS}/psql", "-X", "-q", database],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    holder.stdin.write("BEGIN; SELECT id FROM prserv_package FOR UPDATE; \\echo held\n")
+    holder.stdin.write(f"BEGIN; {sql}; \\echo held\n")
     holder.stdin.flush()
     while "held" not in holder.stdout.readline():
         assert holder.poll() is None
@@ -304,8 +312,12 @@ def test_a_package_that_somebody_holds_keeps_no_other_waiting(serve, database):
     with holding(database) as let_go:
         held = server.client()
         held.post({"get-pr": dict(version=M4[0], pkgarch=M4[1], checksum="b")})
-        for turn in range(5):  # it waits for less than the held one may
+        begun = time.monotonic()
+        for turn in range(5):
             assert server.get_pr("other", "all", f"c{turn}") == str(turn)
+        for _ in range(100):
+            assert server.get_pr("other", "all", "c4") == "4"
+        assert time.monotonic() - begun < 7  # the held one waits for longer
         assert server.get_pr("made-meanwhile", "all", "c") == "0"
         assert (
             "another server holds the package"
@@ -320,6 +332,69 @@ def test_a_package_that_somebody_holds_keeps_no_other_waiting(serve, database):
         ("a", "0"),
         ("c", "1"),
     ]
+
+
+@pytest.mark.slow
+def test_a_package_that_somebody_is_making_keeps_no_other_waiting(serve, database):
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    with holding(database, MAKE) as let_go, asking(server, "held", "all", "a") as held:
+        for turn in range(5):
+            assert server.get_pr(*M4, f"c{turn}") == str(turn + 1)
+        assert not held
+        let_go()
+    assert held == ["0"]
+
+
+@pytest.mark.slow
+def test_who_waits_for_long_does_not_hide_behind_a_younger_one(
+    serve, shared_cluster, database
+):
+    proxy = Proxy(shared_cluster.port)
+    uri = f"postgresql://prservd@127.0.0.1:{proxy.port}/{name_of(database)}"
+    server = serve("--file", uri)
+    assert server.get_pr(*M4, "a") == "0"
+    new = {"get-pr": dict(version="new", pkgarch="all", checksum="a")}
+    held = {"get-pr": dict(version=M4[0], pkgarch=M4[1], checksum="b")}
+    with holding(database) as let_go, server.client() as old, server.client() as young:
+        proxy.on_request = lambda data: (
+            None if b"COMMIT\0" in data and b"prserv_schema" not in data else data
+        )
+        begun = time.monotonic()
+        old.post(new)
+        time.sleep(5)  # not a poll: so much older is one of them
+        young.post(held)
+        assert "the connection" in old.receive()["invoke-error"]["message"]
+        assert time.monotonic() - begun < IN_TIME - 3
+        proxy.on_request = lambda data: data
+        let_go()
+        assert young.receive() == {"value": "1"}
+    proxy.close()
+
+
+def test_a_look_makes_no_package(serve, shared_cluster, database):
+    """Also when it has to wait for the database with those who add rows."""
+    server = serve("--file", database)
+    assert server.get_pr(*M4, "a") == "0"
+    with server.client() as client:
+        for _ in range(5):
+            shared_cluster.terminate_backends()
+            assert client.max_pr("never", "all") is None
+    packages = "SELECT version FROM prserv_package"
+    assert shared_cluster.psql(packages, name_of(database)) == M4[0]
+
+
+@pytest.mark.parametrize("attributes", ["", "?target_session_attrs=read-write"])
+def test_a_start_waits_until_the_database_may_be_written(
+    serve, shared_cluster, databases, attributes
+):
+    uri = databases()
+    only_read = f'ALTER DATABASE "{name_of(uri)}" SET default_transaction_read_only ='
+    shared_cluster.psql(f"{only_read} on")
+    writable = threading.Timer(3, shared_cluster.psql, [f"{only_read} off"])
+    writable.start()
+    assert serve("--file", uri + attributes).get_pr(*M4, "a") == "0"
+    writable.join()
 
 
 # ---- standbys ----

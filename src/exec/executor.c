@@ -64,15 +64,14 @@ static void refuse(struct job_list *jobs, struct job_list *finished)
 /* Takes what has arrived; where transactions take long, also what comes soon. */
 static void gather(struct executor *executor, struct worker *worker, struct job_list *jobs)
 {
-    size_t n_more;
-    const uint64_t grace_us = writer_grace_us(executor->writer, &n_more);
-    const struct timespec slice = {.tv_nsec = (long)(grace_us * 1000 / GRACE_SLICES)};
+    struct timespec slice = {.tv_sec = 0};
+    uint64_t grace_us;
+    size_t n_wanted;
 
     worker_take_more(worker, jobs);
-    n_more += job_count(jobs);
-    for (int i = 0; grace_us > 0 && n_more > 1 && i < GRACE_SLICES; i++) {
-        if (job_count(jobs) >= n_more)
-            return;
+    grace_us = writer_grace_us(executor->writer, job_count(jobs), &n_wanted);
+    slice.tv_nsec = (long)(grace_us * 1000 / GRACE_SLICES);
+    for (int i = 0; grace_us > 0 && i < GRACE_SLICES && job_count(jobs) < n_wanted; i++) {
         (void)nanosleep(&slice, NULL);
         worker_take_more(worker, jobs);
     }

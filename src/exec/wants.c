@@ -52,6 +52,7 @@ static struct store_want want_of(const struct job *job)
         .checksum = has_checksum ? text_not_null(request->checksum) : (struct text){.bytes = NULL},
         .smallest = imports || request->history,
         .largest = imports || !request->history,
+        .adds = request->kind == REQUEST_GET_PR || imports,
         .value = job->uval ? text_of(job->uval) : (struct text){.bytes = NULL},
     };
 }

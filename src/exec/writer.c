@@ -25,6 +25,7 @@
 #include <stdlib.h>
 
 #define LOCK_SLICE_MS 20
+#define HELD_SLICE_MS 20
 #define LARGE_BATCH 8 /* smaller ones are always looked at: known content waits for no lock */
 #define LONG_TRANSACTION_US 4000 /* then it pays to wait for more */
 #define LONGEST_GRACE_US 5000
@@ -36,11 +37,14 @@ struct writer {
     struct log *log;
     struct waiting waiting;
     struct wants wants;
-    bool skips_look;    /* the last look at a large batch was in vain: a round trip for nothing */
-    bool leaves_held;   /* the last transaction waited for a package in vain: the others go first */
-    uint64_t n_decided; /* requests of the transaction under way */
-    uint64_t n_added;   /* its rows */
-    uint64_t took_us;   /* the last transaction */
+    bool skips_look; /* the last look at a large batch was in vain: a round trip for nothing */
+    enum store_scope scope; /* of the next transaction */
+    size_t n_held; /* how many of those that wait could not be stored, for others hold their
+                      packages */
+    uint64_t held_until_ms;      /* then they are tried again */
+    uint64_t n_decided;          /* requests of the transaction under way */
+    uint64_t n_added;            /* its rows */
+    uint64_t took_us;            /* the last transaction */
     pthread_mutex_t stats_mutex; /* guards stats */
     struct batch_stats stats;
 };
@@ -303,15 +307,35 @@ static int store_all(struct writer *writer, struct error *error)
     return result == 0 ? commit(writer, error) : result;
 }
 
-/* Ends those that have waited for the lock as long as a client may wait. */
-static void expire(struct writer *writer, struct job_list *finished, const struct error *error)
+/* Ends those that have waited for the lock as long as a client may wait. Those that were held by
+ * others stand before younger ones. */
+static void expire(struct writer *writer, struct job_list *finished)
+{
+    struct job_list kept = STAILQ_HEAD_INITIALIZER(kept);
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(&writer->waiting.jobs))) {
+        STAILQ_REMOVE_HEAD(&writer->waiting.jobs, link);
+        if (wants_is_over(writer->store, job)) {
+            job->result = ERROR_LOCKED;
+            finish(finished, job);
+        } else {
+            STAILQ_INSERT_TAIL(&kept, job, link);
+        }
+    }
+    STAILQ_CONCAT(&writer->waiting.jobs, &kept);
+}
+
+/* They go on waiting, undecided; the error is theirs, should they have waited for too long. */
+static void try_again(struct writer *writer, struct job_list *jobs, const struct error *error)
 {
     struct job *job;
 
-    while ((job = STAILQ_FIRST(&writer->waiting.jobs)) && wants_is_over(writer->store, job)) {
-        STAILQ_REMOVE_HEAD(&writer->waiting.jobs, link);
-        fail(finished, job, ERROR_LOCKED, error);
+    STAILQ_FOREACH (job, jobs, link) {
+        decide_again(job);
+        job->error = *error;
     }
+    STAILQ_CONCAT(&writer->waiting.jobs, jobs);
 }
 
 /* Moves those away whose packages somebody else holds. */
@@ -321,10 +345,12 @@ static void set_aside(struct writer *writer, struct job_list *held)
     struct job *job;
 
     while ((job = STAILQ_FIRST(&writer->waiting.jobs))) {
-        bool holds = store_holds(writer->store, job->request->version, job->request->pkgarch);
+        const struct request *request = job->request;
+        bool may_be_done = request->kind == REQUEST_MAX_PACKAGE_PR ||
+                           store_holds(writer->store, request->version, request->pkgarch);
 
         STAILQ_REMOVE_HEAD(&writer->waiting.jobs, link);
-        STAILQ_INSERT_TAIL(holds ? &ours : held, job, link);
+        STAILQ_INSERT_TAIL(may_be_done ? &ours : held, job, link);
     }
     STAILQ_CONCAT(&writer->waiting.jobs, &ours);
 }
@@ -333,11 +359,11 @@ static void set_aside(struct writer *writer, struct job_list *held)
  * moved to held. */
 static int transact(struct writer *writer, struct job_list *held, struct error *error)
 {
-    int result = store_begin_write(writer->store, writer->leaves_held ? 0 : LOCK_SLICE_MS, error);
+    int result = store_begin_write(writer->store, writer->scope, LOCK_SLICE_MS, error);
 
     if (result != 0)
         return result;
-    if (writer->leaves_held)
+    if (writer->scope != STORE_ALL)
         set_aside(writer, held);
     if (STAILQ_EMPTY(&writer->waiting.jobs)) {
         store_rollback(writer->store);
@@ -352,26 +378,49 @@ static int transact(struct writer *writer, struct job_list *held, struct error *
     return result;
 }
 
-/* Does the next transaction leave out what others hold? If this one waited for that in vain; and
- * then as long as there is something else. */
-static bool learn(const struct writer *writer, const struct job_list *held, int result)
+/* The scope of the next transaction. After one that waited for a package in vain, the others go
+ * first, as long as somebody holds one; new packages may have to be left out in turn. */
+static enum store_scope next_scope(
+    const struct writer *writer, const struct job_list *held, int result)
 {
     if (!writer->store->far)
-        return false;
-    return writer->leaves_held ? !STAILQ_EMPTY(held) && writer->n_added > 0
-                               : result == ERROR_LOCKED;
+        return STORE_ALL;
+    if (result == ERROR_LOCKED)
+        return writer->scope == STORE_ALL    ? STORE_FREE
+               : writer->scope == STORE_FREE ? STORE_THERE
+                                             : STORE_ALL;
+    return STAILQ_EMPTY(held) ? STORE_ALL : STORE_FREE;
 }
 
-/* They go on waiting, undecided, if they have not waited for too long. */
-static void try_again(struct writer *writer, struct job_list *jobs, struct job_list *finished,
-    const struct error *error)
+/* Is there nothing to be done but to look again, somewhat later, whether packages are free? */
+static bool only_held(const struct writer *writer)
 {
-    struct job *job;
+    return writer->n_held > 0 && job_count(&writer->waiting.jobs) == writer->n_held &&
+           clock_ms() < writer->held_until_ms;
+}
 
-    STAILQ_FOREACH (job, jobs, link)
-        decide_again(job);
-    STAILQ_CONCAT(&writer->waiting.jobs, jobs);
-    expire(writer, finished, error);
+static void take_back(struct writer *writer, struct job_list *held)
+{
+    struct error error;
+
+    writer->n_held = job_count(held);
+    writer->held_until_ms = clock_ms() + HELD_SLICE_MS;
+    if (writer->n_held == 0)
+        return;
+    (void)error_set(&error, ERROR_LOCKED, "another server holds the package in the database");
+    try_again(writer, held, &error);
+}
+
+/* What became of the jobs of a transaction. */
+static void settle(struct writer *writer, struct job_list *jobs, struct job_list *finished,
+    int result, const struct error *error)
+{
+    if (result == 0)
+        STAILQ_CONCAT(finished, jobs);
+    else if (result == ERROR_LOCKED)
+        try_again(writer, jobs, error);
+    else
+        fail_all(jobs, finished, result, error);
 }
 
 void writer_store(struct writer *writer, struct job_list *finished)
@@ -382,41 +431,35 @@ void writer_store(struct writer *writer, struct job_list *finished)
     uint64_t began_us;
     int result;
 
-    writer->took_us = 0;
-    if (STAILQ_EMPTY(&writer->waiting.jobs))
+    writer->took_us = writer->n_decided = writer->n_added = 0;
+    if (STAILQ_EMPTY(&writer->waiting.jobs) || only_held(writer))
         return;
     began_us = clock_us();
-    writer->n_decided = writer->n_added = 0;
     result = wants_gather(&writer->wants, writer->store, &writer->waiting.jobs, finished, &error);
     if (result == 0)
         result = transact(writer, &held, &error);
     if (result != 0 || writer->n_added * 2 < writer->n_decided)
         writer->skips_look = false;
-    writer->leaves_held = learn(writer, &held, result);
+    writer->scope = next_scope(writer, &held, result);
     writer->took_us = clock_us() - began_us;
     STAILQ_CONCAT(&ours, &writer->waiting.jobs);
-    if (!STAILQ_EMPTY(&held)) {
-        struct error why;
-
-        (void)error_set(&why, ERROR_LOCKED, "another server holds the package in the database");
-        try_again(writer, &held, finished, &why); /* the older ones */
-    }
-    if (result == 0)
-        STAILQ_CONCAT(finished, &ours);
-    else if (result == ERROR_LOCKED)
-        try_again(writer, &ours, finished, &error);
-    else
-        fail_all(&ours, finished, result, &error);
+    take_back(writer, &held);
+    settle(writer, &ours, finished, result, &error);
+    expire(writer, finished);
     waiting_tidy(&writer->waiting);
     memory_trim(writer->memory);
 }
 
-uint64_t writer_grace_us(const struct writer *writer, size_t *n_more)
+uint64_t writer_grace_us(const struct writer *writer, size_t n_arrived, size_t *n_wanted)
 {
     const uint64_t grace_us = writer->took_us / 4;
 
-    *n_more = writer->n_decided;
-    if (!writer->store->far || writer->took_us < LONG_TRANSACTION_US)
+    if (n_arrived == 0 && only_held(writer)) {
+        *n_wanted = 1;
+        return HELD_SLICE_MS * 1000;
+    }
+    *n_wanted = writer->n_decided + n_arrived;
+    if (!writer->store->far || writer->took_us < LONG_TRANSACTION_US || *n_wanted <= 1)
         return 0;
     return grace_us < LONGEST_GRACE_US ? grace_us : LONGEST_GRACE_US;
 }

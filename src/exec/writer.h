@@ -34,10 +34,11 @@ void writer_look(struct writer *writer, struct job_list *arrived, struct job_lis
  * what they say is durable. Those for which the database was locked go on waiting. */
 void writer_store(struct writer *writer, struct job_list *finished);
 
-/* After writer_store: how long it pays to wait for more before the next one, and for how many. A
- * transaction with a database far away takes long, however small it is, and those who got their
- * answers just now ask again soon. 0: not at all. */
-uint64_t writer_grace_us(const struct writer *writer, size_t *n_more);
+/* After writer_store, when so many have arrived meanwhile: how long it pays to wait for more before
+ * the next one, and until how many have arrived. A transaction with a database far away takes long,
+ * however small it is, and those who got their answers just now ask again soon; or there is nothing
+ * to do but to look again later. 0: not at all. */
+uint64_t writer_grace_us(const struct writer *writer, size_t n_arrived, size_t *n_wanted);
 
 /* Should a keeper tidy the database now? */
 bool writer_is_untidy(const struct writer *writer);

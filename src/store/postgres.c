@@ -20,10 +20,8 @@
 #include <string.h>
 
 #define ROLLBACK_MS 1000
-#define MOST_RESULTS (1 + POSTGRES_LOCK_RESULTS + POSTGRES_FACTS_RESULTS) /* BEGIN and these */
-
-/* Which of the packages that are wanted. */
-enum locking { LOCK_NOTHING, LOCK_ALL, LOCK_FREE };
+#define SHORT_LOCK_TIMEOUT "'50ms'" /* where what is held is left out */
+#define MOST_RESULTS 5              /* BEGIN, SET, packages, locks, answer */
 
 static struct postgres_store *of(struct store *base)
 {
@@ -85,33 +83,52 @@ static void clear_results(PGresult **results, size_t n)
         PQclear(results[i]);
 }
 
-/* Asks for what is wanted; a writer locks it first. */
-static int ask(struct postgres_store *store, enum locking locking, struct error *error)
+/* A writer's statements before the question; *n: how many. The locks are the last of them. */
+static int send_locks(
+    struct postgres_store *store, enum store_scope scope, size_t *n, struct error *error)
+{
+    int code = send_plain(store, "BEGIN", error);
+
+    *n = 1;
+    if (code == 0 && scope != STORE_ALL) {
+        code = send_plain(store, "SET LOCAL lock_timeout = " SHORT_LOCK_TIMEOUT, error);
+        ++*n;
+    }
+    if (code == 0 && scope != STORE_THERE) {
+        code = postgres_facts_send_make(store->facts, &store->link, error);
+        ++*n;
+    }
+    if (code == 0)
+        code = postgres_facts_send_lock(store->facts, &store->link, scope != STORE_ALL, error);
+    ++*n;
+    return code;
+}
+
+/* Asks for what is wanted; a writer, one with a scope, locks it first. */
+static int ask(struct postgres_store *store, const enum store_scope *scope, struct error *error)
 {
     PGresult *results[MOST_RESULTS] = {NULL};
-    const bool locks = locking != LOCK_NOTHING;
-    const bool only_free = locking == LOCK_FREE;
-    const size_t n = locks ? MOST_RESULTS : POSTGRES_FACTS_RESULTS;
+    const PGresult *locked = NULL;
+    size_t n = 0;
     int code = postgres_facts_want(store->facts, store->wants, error);
 
     if (code != 0)
         return code;
     if (PQenterPipelineMode(store->link.connection) != 1)
         return postgres_lost(&store->link, error);
-    store->in_transaction = locks;
-    if (locks)
-        code = send_plain(store, "BEGIN", error);
-    if (code == 0 && locks)
-        code = postgres_facts_send_lock(store->facts, &store->link, only_free, error);
+    store->in_transaction = scope != NULL;
+    if (scope)
+        code = send_locks(store, *scope, &n, error);
     if (code == 0)
         code = postgres_facts_send(store->facts, &store->link, error);
-    code = end_pipeline(store, code, results, n, error);
+    code = end_pipeline(store, code, results, n + 1, error);
     if (code == 0) {
-        code = postgres_facts_take(
-            store->facts, results[n - 1], only_free ? results[n - 2] : NULL, error);
-        results[n - 1] = NULL;
+        if (scope && *scope != STORE_ALL)
+            locked = results[n - 1];
+        code = postgres_facts_take(store->facts, results[n], locked, error);
+        results[n] = NULL;
     }
-    clear_results(results, n);
+    clear_results(results, n + 1);
     return code;
 }
 
@@ -129,7 +146,7 @@ static int look_for_tables(struct postgres_store *store, struct error *error)
     return code;
 }
 
-static int begin(struct postgres_store *store, enum locking locking, struct error *error)
+static int begin(struct postgres_store *store, const enum store_scope *scope, struct error *error)
 {
     const struct store_wants *wants = store->wants;
     int code = postgres_connect_soon(store, error);
@@ -139,7 +156,7 @@ static int begin(struct postgres_store *store, enum locking locking, struct erro
     store->link.until_ms = wants ? wants->until_ms : clock_ms() + STORE_LOCK_WAIT_MS;
     code = look_for_tables(store, error);
     if (code == 0 && wants && store->has_tables)
-        code = ask(store, locking, error);
+        code = ask(store, scope, error);
     if (code == 0)
         postgres_calm(store);
     return code;
@@ -152,18 +169,20 @@ static int begin_read(struct store *base, enum store_patience patience, struct e
 
     if (patience == STORE_AT_ONCE)
         return error_set(error, ERROR_LOCKED, "the database %s is far away", store->name);
-    code = begin(store, LOCK_NOTHING, error);
+    code = begin(store, NULL, error);
     if (code != 0)
         rollback(base);
     return code;
 }
 
 /* Locks are waited for as long as the session's lock_timeout says. */
-static int begin_write(struct store *base, unsigned wait_ms, struct error *error)
+static int begin_write(
+    struct store *base, enum store_scope scope, unsigned wait_ms, struct error *error)
 {
     struct postgres_store *store = of(base);
-    int code = begin(store, wait_ms > 0 ? LOCK_ALL : LOCK_FREE, error);
+    int code = begin(store, &scope, error);
 
+    (void)wait_ms;
     postgres_rows_begin(&store->rows);
     if (code != 0)
         rollback(base);

@@ -63,6 +63,7 @@ struct postgres_aim {
     const char *conninfo;
     bool writes; /* wants the primary, and makes the tables */
     enum store_sync sync;
+    bool starts; /* it is worth knowing whether trying again could help */
 };
 
 /* What a session was found to be like. */
@@ -146,10 +147,10 @@ void postgres_facts_free(struct postgres_facts *facts);
 ERROR_MUST_CHECK int postgres_facts_want(
     struct postgres_facts *facts, const struct store_wants *wants, struct error *error);
 
-/* Puts the question into the pipeline; for a writer first what makes and locks the packages, all or
- * those that nobody else holds. It has so many results. */
-#define POSTGRES_LOCK_RESULTS 2
-#define POSTGRES_FACTS_RESULTS 1
+/* Put statements with one result each into the pipeline: what makes packages, what locks them (all,
+ * or those that nobody else holds), and the question. */
+ERROR_MUST_CHECK int postgres_facts_send_make(
+    struct postgres_facts *facts, struct postgres_link *link, struct error *error);
 ERROR_MUST_CHECK int postgres_facts_send_lock(
     struct postgres_facts *facts, struct postgres_link *link, bool only_free, struct error *error);
 ERROR_MUST_CHECK int postgres_facts_send(

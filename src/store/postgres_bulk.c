@@ -160,7 +160,7 @@ static int copy_rows(
 static int begin(
     struct postgres_store *store, const struct row *rows, size_t n, struct error *error)
 {
-    int code = store_begin_write(&store->base, STORE_LOCK_WAIT_MS, error);
+    int code = store_begin_write(&store->base, STORE_ALL, STORE_LOCK_WAIT_MS, error);
 
     if (code != 0)
         return code;

@@ -13,6 +13,7 @@
 #define CONNECT_SLICE_MS 100 /* then whoever waits is looked at */
 #define FIRST_MS 3000        /* a new reader's first connection */
 #define START_MS 30000       /* a server's start; others may be making the tables */
+#define REFUSED_MS 1500
 #define FIRST_PAUSE_MS 50
 #define LONGEST_PAUSE_MS 2000
 
@@ -38,6 +39,7 @@ static int begin_attempt(struct postgres_store *store, struct error *error)
         .conninfo = postgres_conninfo(store),
         .writes = store->role == STORE_WRITER,
         .sync = store->options.sync,
+        .starts = store->options.starts,
     };
 
     return postgres_attempt_begin(&store->attempt, &aim, error);
@@ -95,10 +97,10 @@ static int still_away(const struct postgres_store *store, struct error *error)
     return error_set(error, ERROR_LOCKED, "there is no connection to the database %s", store->name);
 }
 
-/* Waits for a connection, but not after until_ms. *refusals: attempts in a row that were refused.
- */
+/* Waits for a connection, but not after until_ms. *refused_ms: since when each attempt was refused;
+ * UINT64_MAX: the last one was not. */
 static int connect_until(
-    struct postgres_store *store, uint64_t until_ms, int *refusals, struct error *error)
+    struct postgres_store *store, uint64_t until_ms, uint64_t *refused_ms, struct error *error)
 {
     struct postgres_outcome outcome;
     int code = 0;
@@ -118,31 +120,41 @@ static int connect_until(
     if (!postgres_attempt_take(store->attempt, until_ms, &outcome))
         return still_away(store, error);
     store->attempt = NULL;
-    *refusals = outcome.is_hopeless ? *refusals + 1 : 0;
+    if (!outcome.is_hopeless)
+        *refused_ms = UINT64_MAX;
+    else if (*refused_ms == UINT64_MAX)
+        *refused_ms = clock_ms();
     return adopt(store, &outcome, error);
 }
 
 int postgres_connect_soon(struct postgres_store *store, struct error *error)
 {
     bool hurry = atomic_load(store->options.hurry);
-    int refusals = 0;
+    uint64_t refused_ms = UINT64_MAX;
 
-    return connect_until(store, clock_ms() + (hurry ? 0 : CONNECT_SLICE_MS), &refusals, error);
+    return connect_until(store, clock_ms() + (hurry ? 0 : CONNECT_SLICE_MS), &refused_ms, error);
 }
 
-/* A database that is only starting, or can't be reached yet, is waited for. One that refuses is
- * asked again before that is believed: it may be coming and going just then. */
+/* Has it been refused for long enough to believe that it stays so? */
+static bool is_hopeless(uint64_t refused_ms)
+{
+    return refused_ms != UINT64_MAX && clock_ms() >= refused_ms + REFUSED_MS;
+}
+
+/* A database that is only starting, or can't be reached yet, is waited for, for as long as a start
+ * may take; one that refuses (a wrong password; too many clients) not as long. */
 int postgres_connect_first(struct postgres_store *store, struct error *error)
 {
     uint64_t end_ms = clock_ms() + (store->options.starts ? START_MS : FIRST_MS);
-    int refusals = 0;
+    uint64_t refused_ms = UINT64_MAX;
     int code;
 
-    do {
-        code = connect_until(store, clock_ms() + CONNECT_SLICE_MS, &refusals, error);
-    } while (code == ERROR_LOCKED && refusals < 2 && clock_ms() < end_ms &&
-             clock_ms() < atomic_load(store->options.give_up_ms));
-    return code == ERROR_LOCKED && refusals > 1 ? ERROR_STORE : code;
+    do
+        code = connect_until(store, clock_ms() + CONNECT_SLICE_MS, &refused_ms, error);
+    while (code == ERROR_LOCKED && !is_hopeless(refused_ms) && clock_ms() < end_ms &&
+           clock_ms() < atomic_load(store->options.give_up_ms));
+    store->options.starts = false;
+    return code == ERROR_LOCKED && is_hopeless(refused_ms) ? ERROR_STORE : code;
 }
 
 void postgres_calm(struct postgres_store *store)

@@ -43,8 +43,9 @@ struct facts_package {
     UT_hash_handle hh;
     struct facts_checksum *checksums;
     int64_t id;
-    bool is_held; /* locked by this transaction */
-    int rows;     /* the first of them in the result */
+    bool is_named; /* it is to be made and locked */
+    bool is_held;  /* locked by this transaction */
+    int rows;      /* the first of them in the result */
     unsigned char digest[DIGEST_BYTES];
     size_t key_length;
     char key[];

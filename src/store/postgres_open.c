@@ -94,19 +94,24 @@ static bool is_up(const char *conninfo)
     return ping == PQPING_OK || ping == PQPING_NO_ATTEMPT;
 }
 
+/* Does it take us, if we don't mind that it is a standby? */
+static bool is_open(const char *conninfo)
+{
+    static const char *const names[] = {
+        "connect_timeout", "gssencmode", "dbname", "target_session_attrs", NULL};
+    const char *values[] = {CONNECT_S, "disable", conninfo, "any", NULL};
+    PGconn *connection = PQconnectdbParams(names, values, 1);
+    bool is_connected = PQstatus(connection) == CONNECTION_OK;
+
+    PQfinish(connection);
+    return is_connected;
+}
+
 /* A server that was up before and after a connection failed has refused it; one that is up only
  * after may have been starting. */
-static bool reach(struct postgres_attempt *attempt, struct postgres_outcome *outcome)
+static bool is_refused(const char *conninfo)
 {
-    outcome->connection = connect_to(attempt->conninfo);
-    if (PQstatus(outcome->connection) == CONNECTION_OK || !is_up(attempt->conninfo))
-        return PQstatus(outcome->connection) == CONNECTION_OK;
-    PQfinish(outcome->connection);
-    outcome->connection = connect_to(attempt->conninfo);
-    if (PQstatus(outcome->connection) == CONNECTION_OK)
-        return true;
-    outcome->is_hopeless = is_up(attempt->conninfo);
-    return false;
+    return is_up(conninfo) && !is_open(conninfo) && is_up(conninfo);
 }
 
 static void fail_to_connect(struct postgres_attempt *attempt, struct postgres_outcome *outcome)
@@ -116,6 +121,7 @@ static void fail_to_connect(struct postgres_attempt *attempt, struct postgres_ou
     postgres_one_line(PQerrorMessage(outcome->connection), line);
     outcome->result = error_set(&outcome->error, ERROR_LOCKED,
         "can't connect to the database %s: %s", attempt->name, line[0] ? line : "no memory");
+    outcome->is_hopeless = attempt->aim.starts && is_refused(attempt->conninfo);
 }
 
 static void ignore_notice(void *context, const PGresult *result)
@@ -131,7 +137,8 @@ static void connect_once(struct postgres_attempt *attempt, struct postgres_outco
         .until_ms = UINT64_MAX,
     };
 
-    if (!reach(attempt, outcome)) {
+    outcome->connection = connect_to(attempt->conninfo);
+    if (PQstatus(outcome->connection) != CONNECTION_OK) {
         fail_to_connect(attempt, outcome);
     } else {
         link.connection = outcome->connection;

@@ -80,9 +80,13 @@ static struct text digest_text(const unsigned char digest[DIGEST_BYTES])
     return (struct text){.bytes = (const char *)digest, .length = DIGEST_BYTES};
 }
 
-static void name(struct postgres_facts *facts, const struct store_want *want,
-    const struct facts_package *package)
+/* The package is to be made, if it is not there, and locked. */
+static void name(
+    struct postgres_facts *facts, const struct store_want *want, struct facts_package *package)
 {
+    if (package->is_named)
+        return;
+    package->is_named = true;
     postgres_array_text(&facts->names[NAMES_KEY], digest_text(package->digest));
     postgres_array_text(&facts->names[NAMES_VERSION], text_not_null(want->version));
     postgres_array_text(&facts->names[NAMES_PKGARCH], text_not_null(want->pkgarch));
@@ -107,8 +111,6 @@ static void ask(struct postgres_facts *facts, const struct store_want *want,
     postgres_array_text(&question[ASKS_REST], rest);
     postgres_array_bool(&question[ASKS_FIRST], is_first);
     facts->elements[facts->n_elements++] = *element;
-    if (is_first)
-        name(facts, want, element->package);
 }
 
 /* What is wanted of a checksum; *checksum is NULL if all of that is asked already. */
@@ -143,6 +145,8 @@ static int add_want(
         return error_set_memory(error);
     if (want->checksum.bytes && !add_checksum_want(facts, element.package, want, &element.checksum))
         return error_set_memory(error);
+    if (want->adds)
+        name(facts, want, element.package);
     if (is_first || element.checksum || want->value.bytes)
         ask(facts, want, &element, is_first);
     return buffer_failed(&facts->key) || buffer_failed(&facts->place) ? error_set_memory(error) : 0;
@@ -176,13 +180,15 @@ int postgres_facts_want(
     return result;
 }
 
+int postgres_facts_send_make(
+    struct postgres_facts *facts, struct postgres_link *link, struct error *error)
+{
+    return postgres_send(link, "make", facts->names, N_NAMES, error);
+}
+
 int postgres_facts_send_lock(
     struct postgres_facts *facts, struct postgres_link *link, bool only_free, struct error *error)
 {
-    int result = postgres_send(link, "make", facts->names, N_NAMES, error);
-
-    if (result != 0)
-        return result;
     return postgres_send(
         link, only_free ? "lock_free" : "lock", &facts->names[NAMES_KEY], 1, error);
 }

@@ -132,10 +132,12 @@ static int begin_read(struct store *base, enum store_patience patience, struct e
     return result;
 }
 
-static int begin_write(struct store *base, unsigned wait_ms, struct error *error)
+static int begin_write(
+    struct store *base, enum store_scope scope, unsigned wait_ms, struct error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
 
+    (void)scope;
     store->lock_until_ms = clock_ms() + wait_ms;
     store->read_until_ms = UINT64_MAX;
     return step_once(store, STATEMENT_BEGIN_IMMEDIATE, "write to", error);

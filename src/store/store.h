@@ -44,12 +44,20 @@ struct store_want {
     bool smallest;        /* of the checksum's values */
     bool largest;
     struct text value; /* which rows hold it; bytes NULL: no matter */
+    bool adds;         /* a row may be added to the package */
 };
 
 struct store_wants {
     const struct store_want *items;
     size_t count;
     uint64_t until_ms; /* clock_ms: nobody waits for an answer after that */
+};
+
+/* Which of the packages that are wanted a writing transaction of a store that is far can add to. */
+enum store_scope {
+    STORE_ALL,   /* each; they are waited for */
+    STORE_FREE,  /* those that nobody else holds; new ones are waited for, for a moment */
+    STORE_THERE, /* those that nobody else holds, and that are there */
 };
 
 /* How long reading may take. */
@@ -100,7 +108,8 @@ struct store_ops {
     int (*check)(struct store *store, const struct text *texts, size_t count, struct error *error);
     void (*expect)(struct store *store, const struct store_wants *wants);
     int (*begin_read)(struct store *store, enum store_patience patience, struct error *error);
-    int (*begin_write)(struct store *store, unsigned wait_ms, struct error *error);
+    int (*begin_write)(
+        struct store *store, enum store_scope scope, unsigned wait_ms, struct error *error);
     bool (*holds)(struct store *store, struct text version, struct text pkgarch); /* or NULL */
     int (*commit)(struct store *store, struct error *error);
     void (*rollback)(struct store *store);
@@ -172,15 +181,15 @@ ERROR_MUST_CHECK static inline int store_begin_read(
 }
 
 /* Starts a transaction in which nobody else can write (SQLite: at all; PostgreSQL: to the
- * packages that are wanted). ERROR_LOCKED if another process held the database for wait_ms, or
- * about so long. With 0, a store that is far leaves out those packages that somebody else holds. */
+ * packages in its scope). ERROR_LOCKED if another process held what it needs for wait_ms, or
+ * about so long. */
 ERROR_MUST_CHECK static inline int store_begin_write(
-    struct store *store, unsigned wait_ms, struct error *error)
+    struct store *store, enum store_scope scope, unsigned wait_ms, struct error *error)
 {
-    return store->ops->begin_write(store, wait_ms, error);
+    return store->ops->begin_write(store, scope, wait_ms, error);
 }
 
-/* Inside a writing transaction that was begun with wait_ms 0: may rows be added to this package? */
+/* Inside a writing transaction: may rows be added to this package? */
 static inline bool store_holds(struct store *store, struct text version, struct text pkgarch)
 {
     return !store->ops->holds || store->ops->holds(store, version, pkgarch);

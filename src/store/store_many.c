@@ -53,7 +53,7 @@ int store_add_many(struct store *store, const struct row *rows, size_t n, struct
 
     if (store->ops->add_many)
         return store->ops->add_many(store, rows, n, error);
-    code = store_begin_write(store, STORE_LOCK_WAIT_MS, error);
+    code = store_begin_write(store, STORE_ALL, STORE_LOCK_WAIT_MS, error);
     for (size_t i = 0; i < n && code == 0; i++)
         code = add(store, &rows[i], error);
     if (code == 0)
