@@ -133,6 +133,9 @@ def test_a_start_that_can_not_connect_says_so(shared_cluster):
         "postgresql://user:secret@[::1/rows",
         "postgresql://user:%secret@host/rows",
         "postgresql://user:at@secret@127.0.0.1:1/rows",
+        "postgresql://user:Zk/secret@127.0.0.1/rows",
+        "postgresql://user:1/secret@127.0.0.1:1/rows",
+        "host=127.0.0.1 port=secret",
         "host=127.0.0.1 passwd=secret",
     ],
 )

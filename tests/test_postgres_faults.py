@@ -364,7 +364,7 @@ def test_who_waits_for_long_does_not_hide_behind_a_younger_one(
         old.post(new)
         time.sleep(5)  # not a poll: so much older is one of them
         young.post(held)
-        assert "the connection" in old.receive()["invoke-error"]["message"]
+        assert "database" in old.receive()["invoke-error"]["message"]
         assert time.monotonic() - begun < IN_TIME - 3
         proxy.on_request = lambda data: data
         let_go()

@@ -5,7 +5,7 @@ SECTION = "devel"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=901ee7d1fe01a57725d6e8a39cb8275b"
 
-DEPENDS = "jansson libuv sqlite3 uthash"
+DEPENDS = "jansson libuv openssl sqlite3 uthash"
 
 # Where the sources are, as the git fetcher takes it: see the README beside this file.
 PRSERVD_REPOSITORY ?= "git:///srv/git/prservd.git;protocol=file"

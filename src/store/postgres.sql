@@ -7,6 +7,7 @@
 --     GRANT SELECT, INSERT ON prserv_row TO prservd;
 --     GRANT SELECT, UPDATE ON prserv_schema TO prservd;
 --
+-- and for prserv migrate also: GRANT TEMPORARY ON DATABASE prserv TO prservd;
 -- (UPDATE, because rows are locked. Nothing is ever changed or removed.)
 
 -- Which layout this is, for later versions of prservd: one row.

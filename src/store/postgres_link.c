@@ -148,7 +148,7 @@ struct meaning {
 /* The first that fits. */
 static const struct meaning meanings[] = {
     {"40", ERROR_LOCKED, false, "another transaction came first"},
-    {"55P03", ERROR_LOCKED, false, "another server holds the package"},
+    {"55P03", ERROR_LOCKED, false, "another session holds it"},
     {"57014", ERROR_LOCKED, false, "it took too long"},
     {"25006", ERROR_LOCKED, true, "it is a standby now; the primary is wanted"},
     {"25P0", ERROR_LOCKED, true, "this server was too slow"},

@@ -62,19 +62,43 @@ static PGconn *connect_to(const char *conninfo)
     return PQconnectdbParams(names, values, 1);
 }
 
+/* In a URI a password with a @ or / in it would be taken for parts of the address, which are shown
+ * to people. */
+static bool is_plain(const char *conninfo)
+{
+    const char *begin = strstr(conninfo, "://");
+    size_t length;
+    const char *at;
+
+    if (!begin || strncmp(conninfo, "postgres", strlen("postgres")) != 0)
+        return true;
+    begin += strlen("://");
+    length = strcspn(begin, "?");
+    at = memchr(begin, '@', length);
+    return !at || (!memchr(begin, '/', (size_t)(at - begin)) &&
+                      !memchr(at + 1, '@', length - (size_t)(at + 1 - begin)));
+}
+
+static bool is_good_part(const PQconninfoOption *part)
+{
+    const char *at;
+
+    if (part->val && strcmp(part->keyword, "port") == 0)
+        return part->val[strspn(part->val, "0123456789,")] == '\0';
+    if (!part->val || strcmp(part->keyword, "host") != 0)
+        return true;
+    at = strchr(part->val, '@'); /* a host may begin with it: a socket without a file */
+    return !at || at == part->val || at[-1] == ',';
+}
+
 /* libpq's own words for this show the text, and with it a password. */
 int postgres_check_conninfo(const char *conninfo, struct error *error)
 {
     PQconninfoOption *parts = PQconninfoParse(conninfo, NULL);
-    bool is_good = parts != NULL;
+    bool is_good = parts && is_plain(conninfo);
 
-    for (const PQconninfoOption *part = parts; part && part->keyword; part++) {
-        const char *at =
-            part->val && strcmp(part->keyword, "host") == 0 ? strchr(part->val, '@') : NULL;
-
-        /* A host may begin with it: a socket without a file. */
-        is_good = is_good && (!at || at == part->val || at[-1] == ',');
-    }
+    for (const PQconninfoOption *part = parts; part && part->keyword; part++)
+        is_good = is_good && is_good_part(part);
     PQconninfoFree(parts);
     return is_good ? 0
                    : error_set(error, ERROR_STORE,

@@ -82,7 +82,7 @@ static int check_session(struct postgres_link *link, const struct postgres_aim *
         return error_set(error, ERROR_STORE,
             "the encoding of the database %s is not UTF8, so it can't hold every text: make it "
             "with "
-            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+            "CREATE DATABASE NAME ENCODING 'UTF8' TEMPLATE template0",
             link->name);
     if (aim->writes && (facts->is_standby || facts->is_read_only))
         return error_set(error, ERROR_LOCKED,

@@ -42,17 +42,37 @@ static const char *value_of(const PQconninfoOption *parts, const char *keyword)
     return "";
 }
 
+/* Lists: host,host and port,port. There may be one port for all. */
+static void print_hosts(const char *hosts, const char *ports, char *text, size_t size)
+{
+    const char *port = ports;
+    size_t length = 0;
+
+    text[0] = '\0';
+    while (length < size) {
+        size_t n_host = strcspn(hosts, ",");
+        size_t n_port = strcspn(port, ",");
+        bool is_last = hosts[n_host] == '\0';
+
+        length += (size_t)snprintf(text + length, size - length, "%.*s%s%.*s%s", (int)n_host, hosts,
+            n_port > 0 ? ":" : "", (int)n_port, port, is_last ? "" : ",");
+        if (is_last)
+            return;
+        hosts += n_host + 1;
+        port = strchr(ports, ',') ? port + n_port + (port[n_port] == ',') : ports;
+    }
+}
+
 static void postgres_name(const char *file, char *name, size_t size)
 {
+    char hosts[256];
     PQconninfoOption *parts = PQconninfoParse(file, NULL);
     const char *user = value_of(parts, "user");
-    const char *host = value_of(parts, "host");
-    const char *port = value_of(parts, "port");
     const char *service = value_of(parts, "service");
 
-    (void)snprintf(name, size, "postgresql://%s%s%s%s%s/%s%s%s", user, user[0] ? "@" : "", host,
-        port[0] ? ":" : "", port, value_of(parts, "dbname"), service[0] ? "?service=" : "",
-        service);
+    print_hosts(value_of(parts, "host"), value_of(parts, "port"), hosts, sizeof hosts);
+    (void)snprintf(name, size, "postgresql://%s%s%s/%s%s%s", user, user[0] ? "@" : "", hosts,
+        value_of(parts, "dbname"), service[0] ? "?service=" : "", service);
     PQconninfoFree(parts);
 }
 #endif
