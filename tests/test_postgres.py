@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from pathlib import Path
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -373,6 +374,17 @@ def test_it_describes_its_table_as_the_protocol_has_it(serve, database):
     columns = server.ask({"export": {"colinfo": True}})["metainfo"]["col_info"]
     names = [column["name"] for column in columns]
     assert names == ["version", "pkgarch", "checksum", "value"]
+
+
+def test_libpq_is_loaded_only_when_it_is_needed(serve, database):
+    """With all that it brings along, a server on SQLite would be twice as large."""
+
+    def loaded(server):
+        maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+        return {name for name in ("prservd-postgresql.so", "libpq.so") if name in maps}
+
+    assert loaded(serve()) == set()
+    assert len(loaded(serve("--file", database, folder="other"))) == 2
 
 
 def test_a_reader_counts_nothing_before_the_tables(serve, database):

@@ -35,6 +35,8 @@ FILES:prserv = "${bindir}/prserv ${datadir}/bash-completion/completions/prserv \
                 ${datadir}/zsh/site-functions/_prserv"
 RRECOMMENDS:${PN} += "prserv"
 
+# What is loaded for a database of PostgreSQL.
+FILES:${PN} += "${libdir}/prservd"
 FILES:${PN} += "${systemd_system_unitdir} ${datadir}/bash-completion ${datadir}/zsh"
 
 SYSTEMD_SERVICE:${PN} = "prservd.socket prservd.service"

@@ -25,7 +25,7 @@
 #include <stdlib.h>
 
 #define LOCK_SLICE_MS 20
-#define HELD_SLICE_MS 20
+#define HELD_SLICE_US 20000
 #define LARGE_BATCH 8 /* smaller ones are always looked at: known content waits for no lock */
 #define LONG_TRANSACTION_US 4000 /* then it pays to wait for more */
 #define LONGEST_GRACE_US 5000
@@ -404,7 +404,7 @@ static void take_back(struct writer *writer, struct job_list *held)
     struct error error;
 
     writer->n_held = job_count(held);
-    writer->held_until_ms = clock_ms() + HELD_SLICE_MS;
+    writer->held_until_ms = clock_ms() + HELD_SLICE_US / 1000;
     if (writer->n_held == 0)
         return;
     (void)error_set(&error, ERROR_LOCKED, "another server holds the package in the database");
@@ -456,7 +456,7 @@ uint64_t writer_grace_us(const struct writer *writer, size_t n_arrived, size_t *
 
     if (n_arrived == 0 && only_held(writer)) {
         *n_wanted = 1;
-        return HELD_SLICE_MS * 1000;
+        return HELD_SLICE_US;
     }
     *n_wanted = writer->n_decided + n_arrived;
     if (!writer->store->far || writer->took_us < LONG_TRANSACTION_US || *n_wanted <= 1)

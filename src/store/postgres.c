@@ -333,7 +333,7 @@ int postgres_open(struct store **result, const struct store_options *options, en
     store->options = *options;
     store->role = role;
     postgres_calm(store);
-    store_name(postgres_conninfo(store), store->name, sizeof store->name);
+    postgres_name(postgres_conninfo(store), store->name, sizeof store->name);
     store->link = (struct postgres_link){
         .name = store->name, .log = options->log, .give_up_ms = options->give_up_ms};
     store->digest = store->rows.digest = digest_create();

@@ -220,6 +220,9 @@ struct postgres_store {
     PGresult *row; /* a scan's last */
 };
 
+/* store_name, of a URI or a connection string. */
+void postgres_name(const char *file, char *name, size_t size);
+
 ERROR_MUST_CHECK int postgres_open(struct store **store, const struct store_options *options,
     enum store_role role, struct error *error);
 

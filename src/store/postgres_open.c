@@ -225,7 +225,7 @@ int postgres_attempt_begin(
     attempt->aim = *aim;
     attempt->aim.conninfo = attempt->conninfo;
     attempt->holders = 2;
-    store_name(attempt->conninfo, attempt->name, sizeof attempt->name);
+    postgres_name(attempt->conninfo, attempt->name, sizeof attempt->name);
     (void)pthread_mutex_init(&attempt->mutex, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

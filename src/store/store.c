@@ -2,13 +2,10 @@
 #include "store/store.h"
 
 #include "store/sqlite.h"
-#ifdef PRSERVD_POSTGRESQL
-#include "store/postgres.h"
-#endif
+#include "store/store_module.h"
 
-#include <ctype.h>
+#include <dlfcn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool begins_with(const char *text, const char *beginning)
@@ -33,55 +30,33 @@ enum store_kind store_kind_of(const char *file)
 }
 
 #ifdef PRSERVD_POSTGRESQL
-static const char *value_of(const PQconninfoOption *parts, const char *keyword)
+/* It stays loaded. NULL: it can't be. */
+static const struct store_module *load_postgresql(void)
 {
-    for (; parts && parts->keyword; parts++) {
-        if (strcmp(parts->keyword, keyword) == 0 && parts->val)
-            return parts->val;
-    }
-    return "";
+    void *library = dlopen(PRSERVD_POSTGRESQL, RTLD_NOW | RTLD_LOCAL);
+
+    return library ? dlsym(library, STORE_MODULE_NAME) : NULL;
 }
 
-/* Lists: host,host and port,port. There may be one port for all. */
-static void print_hosts(const char *hosts, const char *ports, char *text, size_t size)
+static int open_postgresql(struct store **store, const struct store_options *options,
+    enum store_role role, struct error *error)
 {
-    const char *port = ports;
-    size_t length = 0;
+    const struct store_module *module = load_postgresql();
 
-    text[0] = '\0';
-    while (length < size) {
-        size_t n_host = strcspn(hosts, ",");
-        size_t n_port = strcspn(port, ",");
-        bool is_last = hosts[n_host] == '\0';
-
-        length += (size_t)snprintf(text + length, size - length, "%.*s%s%.*s%s", (int)n_host, hosts,
-            n_port > 0 ? ":" : "", (int)n_port, port, is_last ? "" : ",");
-        if (is_last)
-            return;
-        hosts += n_host + 1;
-        port = strchr(ports, ',') ? port + n_port + (port[n_port] == ',') : ports;
-    }
-}
-
-static void postgres_name(const char *file, char *name, size_t size)
-{
-    char hosts[256];
-    PQconninfoOption *parts = PQconninfoParse(file, NULL);
-    const char *user = value_of(parts, "user");
-    const char *service = value_of(parts, "service");
-
-    print_hosts(value_of(parts, "host"), value_of(parts, "port"), hosts, sizeof hosts);
-    (void)snprintf(name, size, "postgresql://%s%s%s/%s%s%s", user, user[0] ? "@" : "", hosts,
-        value_of(parts, "dbname"), service[0] ? "?service=" : "", service);
-    PQconninfoFree(parts);
+    if (module)
+        return module->open(store, options, role, error);
+    return error_set(error, ERROR_STORE, "the part for PostgreSQL can't be loaded: %s", dlerror());
 }
 #endif
 
 void store_name(const char *file, char *name, size_t size)
 {
 #ifdef PRSERVD_POSTGRESQL
-    if (store_kind_of(file) == STORE_POSTGRESQL) {
-        postgres_name(file, name, size);
+    const struct store_module *module =
+        store_kind_of(file) == STORE_POSTGRESQL ? load_postgresql() : NULL;
+
+    if (module) {
+        module->name(file, name, size);
         return;
     }
 #endif
@@ -94,7 +69,8 @@ int store_open(struct store **store, const struct store_options *options, enum s
     if (store_kind_of(options->file) == STORE_SQLITE)
         return sqlite_open(store, options, role, error);
 #ifdef PRSERVD_POSTGRESQL
-    return postgres_open(store, options, role, error);
+    *store = NULL;
+    return open_postgresql(store, options, role, error);
 #else
     *store = NULL;
     return error_set(error, ERROR_STORE,
