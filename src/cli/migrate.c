@@ -13,7 +13,7 @@
 
 static void print_place(const char *word, const struct migration_place *place)
 {
-    char digest[2 * ROW_SUM_BYTES + 1];
+    char digest[2 * DIGEST_BYTES + 1];
 
     row_sum_print(&place->sum, digest);
     (void)printf("%-5s %" PRIu64 " rows, digest %s\n", word, place->sum.rows, digest);
@@ -21,8 +21,8 @@ static void print_place(const char *word, const struct migration_place *place)
 
 static void print_json(const struct migration *migration, bool same)
 {
-    char from[2 * ROW_SUM_BYTES + 1];
-    char to[2 * ROW_SUM_BYTES + 1];
+    char from[2 * DIGEST_BYTES + 1];
+    char to[2 * DIGEST_BYTES + 1];
 
     row_sum_print(&migration->from.sum, from);
     row_sum_print(&migration->to.sum, to);
@@ -119,7 +119,9 @@ static int run_migrate(struct cli *cli, int argc, char **argv)
     int n_words;
     int status = CLI_NO;
 
-    if (!migration) {
+    if (migration)
+        migration->digester = digest_create();
+    if (!migration || !migration->digester) {
         (void)fprintf(stderr, "prserv migrate: out of memory\n");
     } else if (cli_parse(cli, argc, argv, options, 2, 2, &words, &n_words, &status)) {
         migration->from.file = words[0];
@@ -130,6 +132,8 @@ static int run_migrate(struct cli *cli, int argc, char **argv)
             status = open_and_migrate(cli, migration);
         row_batch_free(&migration->batch);
     }
+    if (migration)
+        digest_free(migration->digester);
     free(migration);
     return status;
 }

@@ -57,7 +57,7 @@ static int find_batch(struct migration *migration, struct row_sum *found, struct
     int code;
 
     do {
-        *found = (struct row_sum){.rows = 0};
+        *found = (struct row_sum){.digester = migration->digester};
         code =
             store_find_many(migration->to.store, batch->rows, batch->n, count_found, found, error);
     } while (tries_again(code, until_ms));
@@ -157,7 +157,7 @@ static int is_there(struct migration *migration, struct row_sum *found, bool *th
 static int bring(struct migration *migration)
 {
     const struct row_batch *batch = &migration->batch;
-    struct row_sum found = {.rows = 0};
+    struct row_sum found = {.digester = migration->digester};
     bool there = false;
     int status = CLI_DONE;
 
@@ -242,7 +242,7 @@ static int pass(struct migration *migration, bool is_last)
     int status;
 
     row_batch_empty(&migration->batch);
-    migration->from.sum = migration->to.sum = (struct row_sum){.rows = 0};
+    migration->from.sum = migration->to.sum = (struct row_sum){.digester = migration->digester};
     migration->seen = migration->n_refused = 0;
     migration->adds_first = false;
     progress_begin(&migration->progress, "migrated");

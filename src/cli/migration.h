@@ -25,7 +25,8 @@ struct migration {
     uint64_t others;    /* in to, but not in from */
     bool knows_others;
 
-    struct row_batch batch; /* row_batch_free */
+    struct digest *digester; /* the caller's */
+    struct row_batch batch;  /* row_batch_free */
     struct progress progress;
     uint64_t total; /* rows of from; 0: unknown */
     uint64_t seen;

@@ -3,16 +3,16 @@
 #ifndef PRSERV_ROW_SUM_H
 #define PRSERV_ROW_SUM_H
 
+#include "base/digest.h"
 #include "store/store.h"
 
 #include <stdint.h>
 
-#define ROW_SUM_BYTES 32
-
 struct row_sum {
+    struct digest *digester; /* borrowed by who adds rows */
     uint64_t rows;
-    unsigned char digest[ROW_SUM_BYTES]; /* the highest byte first */
-    bool failed;                         /* memory ran out; it is worthless */
+    unsigned char digest[DIGEST_BYTES]; /* the highest byte first */
+    bool failed;                        /* memory ran out; it is worthless */
 };
 
 /* Each row counts with version, pkgarch, checksum and value, each after its length in 4 bytes;
@@ -25,6 +25,6 @@ void row_sum_join(struct row_sum *sum, const struct row_sum *more);
 bool row_sum_equal(const struct row_sum *a, const struct row_sum *b);
 
 /* The digest in hexadecimal, with a NUL. */
-void row_sum_print(const struct row_sum *sum, char text[2 * ROW_SUM_BYTES + 1]);
+void row_sum_print(const struct row_sum *sum, char text[2 * DIGEST_BYTES + 1]);
 
 #endif

@@ -312,6 +312,60 @@ static void explain(void)
          "  --prservd FILE   the program [beside this one]");
 }
 
+/* False: there is no such option, or help is wanted. */
+static bool take_option(struct options *options, int letter, char *word)
+{
+    uint64_t number = word ? strtoull(word, NULL, 10) : 0;
+
+    switch (letter) {
+    case 's':
+        options->seed = number;
+        break;
+    case 't':
+        options->seconds = number;
+        break;
+    case 'o':
+        options->operations = number;
+        break;
+    case 'r':
+        options->round = number;
+        break;
+    case 'w':
+        options->writers = (unsigned)number;
+        break;
+    case 'c':
+        options->clients = (unsigned)number;
+        break;
+    case 'd':
+        options->depth = (unsigned)number;
+        break;
+    case 'u':
+        options->chain = (unsigned)number;
+        break;
+    case 'l':
+        options->steady_links = true;
+        break;
+    case 'k':
+        options->kills_ms = number;
+        break;
+    case 'x':
+        options->on_strike = word;
+        break;
+    case 'q':
+        options->sql_writer = true;
+        break;
+    case 'f':
+        options->file = word;
+        break;
+    case 'p':
+        options->program = word;
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
 static void read_options(struct options *options, int n_words, char **words)
 {
     static const struct option known[] = {{"seed", 1, NULL, 's'}, {"seconds", 1, NULL, 't'},
@@ -323,55 +377,10 @@ static void read_options(struct options *options, int n_words, char **words)
     int letter;
 
     while ((letter = getopt_long(n_words, words, "", known, NULL)) != -1) {
-        uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
-
-        switch (letter) {
-        case 's':
-            options->seed = number;
-            break;
-        case 't':
-            options->seconds = number;
-            break;
-        case 'o':
-            options->operations = number;
-            break;
-        case 'r':
-            options->round = number;
-            break;
-        case 'w':
-            options->writers = (unsigned)number;
-            break;
-        case 'c':
-            options->clients = (unsigned)number;
-            break;
-        case 'd':
-            options->depth = (unsigned)number;
-            break;
-        case 'u':
-            options->chain = (unsigned)number;
-            break;
-        case 'l':
-            options->steady_links = true;
-            break;
-        case 'k':
-            options->kills_ms = number;
-            break;
-        case 'x':
-            options->on_strike = optarg;
-            break;
-        case 'q':
-            options->sql_writer = true;
-            break;
-        case 'f':
-            options->file = optarg;
-            break;
-        case 'p':
-            options->program = optarg;
-            break;
-        default:
-            explain();
-            exit(letter == 'h' ? 0 : 2);
-        }
+        if (take_option(options, letter, optarg))
+            continue;
+        explain();
+        exit(letter == 'h' ? 0 : 2);
     }
 }
 

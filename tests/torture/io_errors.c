@@ -210,34 +210,59 @@ static void live(struct figures *figures, uint64_t seed)
 
 /* ---- the program ---- */
 
-static uint64_t number_after(int n_words, char **words, const char *option, uint64_t otherwise)
+struct options {
+    uint64_t seed;
+    uint64_t faults;
+    uint64_t seconds; /* 0: until there were so many faults */
+};
+
+static void usage(int status)
 {
-    for (int i = 1; i + 1 < n_words; i += 2)
-        if (strcmp(words[i], option) == 0)
-            return strtoull(words[i + 1], NULL, 10);
-    return otherwise;
+    (void)fputs("Usage: torture_io_errors [--seed N] [--faults N | --seconds N]\n",
+        status == 0 ? stdout : stderr);
+    exit(status);
+}
+
+static void read_options(struct options *options, int n_words, char **words)
+{
+    static const struct option known[] = {{"seed", required_argument, NULL, 's'},
+        {"faults", required_argument, NULL, 'f'}, {"seconds", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'}, {0}};
+    int letter;
+
+    while ((letter = getopt_long(n_words, words, "", known, NULL)) != -1) {
+        uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
+
+        if (letter == 's')
+            options->seed = number;
+        else if (letter == 'f')
+            options->faults = number;
+        else if (letter == 't')
+            options->seconds = number;
+        else
+            usage(letter == 'h' ? 0 : 2);
+    }
 }
 
 int main(int n_words, char **words)
 {
-    uint64_t seed = number_after(n_words, words, "--seed", 1);
-    uint64_t most = number_after(n_words, words, "--faults", 1000);
-    uint64_t seconds = number_after(n_words, words, "--seconds", 0);
+    struct options options = {.seed = 1, .faults = 1000};
     struct figures figures = {0};
     uint64_t began_ms = clock_ms();
     uint64_t took_ms = 0;
 
-    while (seconds ? took_ms < seconds * 1000 : figures.faults < most) {
-        live(&figures, seed + figures.lives);
+    read_options(&options, n_words, words);
+    while (options.seconds ? took_ms < options.seconds * 1000 : figures.faults < options.faults) {
+        live(&figures, options.seed + figures.lives);
         took_ms = clock_ms() - began_ms;
     }
     disk_free();
     printf("%" PRIu64 " faults (%" PRIu64 " while a server started) in %" PRIu64
            " lives from seed %" PRIu64 "; %" PRIu64 " answers, %" PRIu64
            " errors; %.1f s, %.0f faults a second; %" PRIu64 " broken lives\n ",
-        figures.faults, figures.at_start, figures.lives, seed, figures.answers, figures.errors,
-        (double)took_ms / 1000, (double)figures.faults * 1000 / (double)(took_ms ? took_ms : 1),
-        figures.broken);
+        figures.faults, figures.at_start, figures.lives, options.seed, figures.answers,
+        figures.errors, (double)took_ms / 1000,
+        (double)figures.faults * 1000 / (double)(took_ms ? took_ms : 1), figures.broken);
     for (unsigned call = 0; call < DISK_CALLS; call++)
         printf(" %s %" PRIu64, disk_call_name((enum disk_call)call), figures.happened[call]);
     printf("\n");

@@ -214,19 +214,20 @@ static void live(const struct options *options, struct figures *figures, uint64_
 
 /* ---- the program ---- */
 
-static void usage(void)
+static void usage(int status)
 {
     (void)fputs("Usage: torture_power [--seed N] [--cuts N | --seconds N] [--sync full|normal|off] "
                 "[--threads]\n",
-        stderr);
-    exit(2);
+        status == 0 ? stdout : stderr);
+    exit(status);
 }
 
 static void read_options(struct options *options, int n_words, char **words)
 {
     static const struct option known[] = {{"seed", required_argument, NULL, 's'},
         {"cuts", required_argument, NULL, 'c'}, {"seconds", required_argument, NULL, 't'},
-        {"sync", required_argument, NULL, 'y'}, {"threads", no_argument, NULL, 'p'}, {0}};
+        {"sync", required_argument, NULL, 'y'}, {"threads", no_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'}, {0}};
     int option;
 
     while ((option = getopt_long(n_words, words, "", known, NULL)) != -1) {
@@ -243,7 +244,7 @@ static void read_options(struct options *options, int n_words, char **words)
         else if (option == 'p')
             options->threads = true;
         else if (option != 'y' || strcmp(optarg, "full") != 0)
-            usage();
+            usage(option == 'h' ? 0 : 2);
     }
 }
 
