@@ -1,13 +1,13 @@
-/* ceiling: what a server could do at most on this machine.
+/* SPDX-License-Identifier: MIT */
+/* ceiling: a server that shows the highest possible throughput on this machine.
  *
- * Reads the same lines as prservd and answers each with the same constant one: no JSON, no
- * database, no limits, one thread. A wake-up is one recv and one send, for all the lines
- * that came together. It prints "Listening on 127.0.0.1:PORT" and runs until it is killed.
+ * It reads the same lines as prservd and answers each with the same constant line. It has no JSON,
+ * no database, no limits and one thread. Each wake-up makes one recv and one send, for all lines
+ * that arrived together. It prints "Listening on 127.0.0.1:PORT" and runs until it is killed.
  *
- *     accepted → opening --empty line→ open: an answer for each line → closed by the client
+ *     accepted → handshake --empty line→ open: an answer for each line → closed by the client
  *
- * Sockets block: only the send of answers that nobody reads could wait, and prserv bench
- * reads. */
+ * Sockets block. Only a send to a client that does not read could wait, and prserv bench reads. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,22 +23,22 @@
 
 #define ANSWER "{\"value\":\"0\"}\n"
 #define ANSWER_BYTES (sizeof ANSWER - 1)
-#define INPUT_BYTES 65536 /* each byte could be a line's end */
+#define INPUT_BYTES 65536 /* each byte may end a line */
 #define EVENTS 256
 #define MOST_DESCRIPTORS 65536
 
 enum state {
-    OPENING_LINE_START, /* an empty line would end the opening */
-    OPENING_IN_LINE,
+    HANDSHAKE_LINE_START, /* an empty line would end the handshake */
+    HANDSHAKE_IN_LINE,
     OPEN,
 };
 
 struct ceiling {
     int epoll;
     int listener;
-    enum state states[MOST_DESCRIPTORS]; /* of each connection, by its descriptor */
+    enum state states[MOST_DESCRIPTORS]; /* one for each connection, indexed by descriptor */
     char input[INPUT_BYTES];
-    char answers[INPUT_BYTES * ANSWER_BYTES]; /* as many as can be due at once */
+    char answers[INPUT_BYTES * ANSWER_BYTES]; /* answers for a full input buffer */
 };
 
 static int fail(const char *what)
@@ -49,14 +49,14 @@ static int fail(const char *what)
 
 /* ---- a connection ---- */
 
-/* What follows the opening; at NULL: it goes on after these bytes. */
-static const char *skip_opening(enum state *state, const char *at, const char *end)
+/* Returns the first byte after the handshake, or NULL if the handshake continues after end. */
+static const char *skip_handshake(enum state *state, const char *at, const char *end)
 {
     while (at < end) {
         const char *line_end = memchr(at, '\n', (size_t)(end - at));
-        bool empty = *state == OPENING_LINE_START && line_end == at;
+        bool empty = *state == HANDSHAKE_LINE_START && line_end == at;
 
-        *state = line_end ? OPENING_LINE_START : OPENING_IN_LINE;
+        *state = line_end ? HANDSHAKE_LINE_START : HANDSHAKE_IN_LINE;
         if (!line_end)
             return NULL;
         at = line_end + 1;
@@ -79,7 +79,7 @@ static size_t count_lines(const char *at, const char *end)
     return lines;
 }
 
-/* Returns false if the connection is over. */
+/* Answers all lines that have arrived. Returns false if the connection has ended. */
 static bool serve(struct ceiling *ceiling, int client)
 {
     ssize_t got = recv(client, ceiling->input, INPUT_BYTES, MSG_DONTWAIT);
@@ -90,7 +90,7 @@ static bool serve(struct ceiling *ceiling, int client)
     if (got <= 0)
         return got < 0 && errno == EAGAIN;
     if (*state != OPEN)
-        at = skip_opening(state, at, ceiling->input + got);
+        at = skip_handshake(state, at, ceiling->input + got);
     lines = at ? count_lines(at, ceiling->input + got) : 0;
     return lines == 0 || send(client, ceiling->answers, lines * ANSWER_BYTES, MSG_NOSIGNAL) >= 0;
 }
@@ -106,8 +106,8 @@ static void add_client(struct ceiling *ceiling)
         (void)close(client);
         return;
     }
-    ceiling->states[client] = OPENING_LINE_START;
-    /* Who connects for one request has mostly sent it already. */
+    ceiling->states[client] = HANDSHAKE_LINE_START;
+    /* A client that connects for one request has usually sent it already. */
     if (!serve(ceiling, client) || epoll_ctl(ceiling->epoll, EPOLL_CTL_ADD, client, &event) != 0)
         (void)close(client);
 }
@@ -130,7 +130,7 @@ static int run(struct ceiling *ceiling)
     }
 }
 
-/* ---- the start ---- */
+/* ---- start ---- */
 
 static void raise_file_limit(void)
 {
@@ -142,7 +142,7 @@ static void raise_file_limit(void)
     }
 }
 
-/* Connections inherit TCP_NODELAY from the listener. */
+/* Opens the listener; connections inherit TCP_NODELAY from it. */
 static int open_listener(struct ceiling *ceiling)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -1,13 +1,14 @@
-/* delay TARGET_PORT MICROSECONDS: a network between two programs of this machine.
+/* SPDX-License-Identifier: MIT */
+/* delay TARGET_PORT MICROSECONDS: a proxy that simulates a slow network on one machine.
  *
- * Passes on what comes from either side, each piece that much later than it came; so a
- * round trip takes twice as long. It prints "Listening on 127.0.0.1:PORT" and runs until
- * it is killed. All pieces wait equally long, so that one queue holds them in the order in
- * which they are due. Making a connection is not delayed.
+ * It forwards data in both directions, each piece MICROSECONDS after it arrived. So a round trip
+ * takes twice that time. It prints "Listening on 127.0.0.1:PORT" and runs until it is killed. All
+ * pieces wait equally long, so one queue holds them in the order in which they are due. Connecting
+ * is not delayed.
  *
- * The end of a stream is a piece without bytes. A pair of connections is closed when both
- * ends were passed on. Sockets block: a program that does not read stops all others, which
- * servers and their clients don't do. */
+ * The end of a stream is a piece without bytes. A pair of connections is closed when both ends were
+ * forwarded. Sockets block, so a program that does not read would stop all others. Servers and
+ * their clients read. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -29,7 +30,7 @@
 
 struct pair;
 
-/* One end of a pair. */
+/* One of the two connections of a pair. */
 struct side {
     struct pair *pair;
     struct side *other;
@@ -38,14 +39,14 @@ struct side {
 
 struct pair {
     struct side sides[2];
-    int ends; /* passed on so far */
+    int ends; /* stream ends forwarded so far */
 };
 
 struct piece {
     STAILQ_ENTRY(piece) next;
     uint64_t due_ns;
     struct side *to;
-    size_t length; /* 0: the end */
+    size_t length; /* 0 for the end of the stream */
     char bytes[];
 };
 
@@ -72,7 +73,7 @@ static int fail(const char *what)
     return -1;
 }
 
-/* ---- passing on ---- */
+/* ---- forwarding ---- */
 
 static void close_pair(struct pair *pair)
 {
@@ -121,7 +122,7 @@ static int take_in(struct delay *delay, struct side *from)
     }
     piece = malloc(sizeof *piece + (size_t)got);
     if (!piece)
-        return fail("memory");
+        return fail("out of memory");
     piece->due_ns = clock_ns() + delay->delay_ns;
     piece->to = from->other;
     piece->length = (size_t)got;
@@ -146,7 +147,7 @@ static int add_pair(struct delay *delay)
     struct pair *pair = calloc(1, sizeof *pair);
 
     if (!pair)
-        return fail("memory");
+        return fail("out of memory");
     for (int i = 0; i < 2; i++)
         pair->sides[i] = (struct side){.pair = pair, .other = &pair->sides[!i], .descriptor = -1};
     pair->sides[0].descriptor = accept4(delay->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -166,10 +167,10 @@ static int wait_for_events(struct delay *delay, struct epoll_event *events)
     const struct piece *first = STAILQ_FIRST(&delay->queue);
     uint64_t now_ns = clock_ns();
     uint64_t left_ns = first && first->due_ns > now_ns ? first->due_ns - now_ns : 0;
-    const struct timespec patience = {
+    const struct timespec timeout = {
         .tv_sec = (time_t)(left_ns / NS_IN_S), .tv_nsec = (long)(left_ns % NS_IN_S)};
 
-    return epoll_pwait2(delay->epoll, events, EVENTS, first ? &patience : NULL, NULL);
+    return epoll_pwait2(delay->epoll, events, EVENTS, first ? &timeout : NULL, NULL);
 }
 
 static int run(struct delay *delay)

@@ -1,4 +1,5 @@
-"""Loads: prserv bench against a server, redis-benchmark, rows straight into a database."""
+# SPDX-License-Identifier: MIT
+"""Loads: prserv bench against a server, redis-benchmark, and rows written into a database."""
 
 import csv
 import json
@@ -15,19 +16,19 @@ SEEDS = 1 << 47
 
 @dataclass
 class Figures:
-    """What one measurement gave; None is what it can't know."""
+    """The results of one measurement; None if the load can't measure a figure."""
 
-    rate: Optional[float] = None  # a second
+    rate: Optional[float] = None  # requests or rows a second
     p50_us: Optional[float] = None
     p99_us: Optional[float] = None
     p999_us: Optional[float] = None
-    cpu_us: Optional[float] = None  # of the server's processor time, a request
-    peak_mb: Optional[float] = None  # of the server's memory
-    batch: Optional[float] = None  # rows a commit
+    cpu_us: Optional[float] = None  # processor time of the server for each request
+    peak_mb: Optional[float] = None  # peak memory of the server
+    batch: Optional[float] = None  # rows in each commit
 
     @staticmethod
     def median(measured):
-        """Of each figure by itself."""
+        """Returns the median of each figure."""
         result = Figures()
         for name in vars(result):
             values = [getattr(one, name) for one in measured]
@@ -37,7 +38,7 @@ class Figures:
 
 
 def new_seed():
-    """Names that no server has seen yet."""
+    """Returns a seed for names that no server has seen yet."""
     return random.randrange(SEEDS)
 
 
@@ -47,12 +48,12 @@ def ask(address, request):
         with connection.makefile("rb") as answers:
             line = answers.readline()
     if not line:
-        raise Trouble(f"{address} closed the connection of {request}")
+        raise Trouble(f"{address} closed the connection without an answer to {request}")
     return json.loads(line)
 
 
 def output_of(command, what, timeout):
-    """Runs a program to its end, which has to be a good one."""
+    """Runs a program and returns its output; raises Trouble if it fails."""
     try:
         done = subprocess.run(
             [str(word) for word in command],
@@ -66,7 +67,7 @@ def output_of(command, what, timeout):
     except subprocess.TimeoutExpired:
         raise Trouble(f"{what} did not end within {timeout:.0f} s") from None
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or ["it does not say why"]
+        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise Trouble(f"{what}: {reason[0]} (exit status {done.returncode})")
     return done.stdout
 
@@ -75,7 +76,7 @@ def output_of(command, what, timeout):
 
 
 def option_words(options):
-    """packages=5, reconnect=True → --packages 5 --reconnect."""
+    """Yields command-line words: packages=5, reconnect=True → --packages 5 --reconnect."""
     for name, value in options.items():
         if value is not False:
             yield "--" + name.replace("_", "-")
@@ -84,17 +85,17 @@ def option_words(options):
 
 
 def prserv_bench(bench, address, **options):
-    command = [bench.build / "prserv", "--json", "--server", address, "bench"]
+    command = [bench.build / "prserv-bench", "--json", "--server", address]
     command += option_words(options)
-    what = f"prserv bench --work {options['work']} against {address}"
+    what = f"prserv-bench --work {options['work']} against {address}"
     return json.loads(output_of(command, what, 600 + 3 * bench.seconds))
 
 
 def prepare(bench, server, **options):
-    """Stores what later runs with the same options and prepared=True take as known."""
+    """Stores the rows that later runs with the same options and prepared=True expect."""
     report = prserv_bench(bench, address_of(server), requests=1, **options)
     if report["first_error"]:
-        raise Trouble(f"preparing: {report['first_error']}")
+        raise Trouble(f"preparation failed: {report['first_error']}")
 
 
 def address_of(server):
@@ -102,7 +103,7 @@ def address_of(server):
 
 
 def load(bench, server, **options):
-    """Measures a server: a Process, or an address of which nothing else is known."""
+    """Measures a server: a Process of this benchmark, or the address of another server."""
     own = isinstance(server, Process)
     options = {"seconds": bench.seconds, "warm_up": bench.seconds / 5, **options}
     before = server.cpu_s() if own else 0
@@ -110,10 +111,10 @@ def load(bench, server, **options):
         report = prserv_bench(bench, address_of(server), **options)
     except Trouble:
         if own:
-            server.check()  # if it has died, that is the news
+            server.check()  # if it died, that is the cause
         raise
     if not report["measured"]["answers"]:
-        raise Trouble(f"{address_of(server)} answered nothing within the time")
+        raise Trouble(f"{address_of(server)} did not answer within the time")
     latency = report["latency_us"]
     figures = Figures(
         rate=report["requests_per_second"],
@@ -130,7 +131,7 @@ def load(bench, server, **options):
 
 
 def load_new(bench, server, **options):
-    """New content, and how many rows a commit had."""
+    """Measures new content, and the number of rows in each commit."""
     before = ask(server.address, {"get-stats": {}})["batches"]
     figures = load(bench, server, work="new", **options)
     after = ask(server.address, {"get-stats": {}})["batches"]
@@ -139,11 +140,11 @@ def load_new(bench, server, **options):
     return figures
 
 
-# ---- others ----
+# ---- other programs ----
 
 
 def load_store(bench, batch):
-    """The rows of new content, straight into a new database."""
+    """Writes the rows of new content directly into a new database."""
     database = bench.new_file("store.sqlite3")
     command = [bench.build / "bench" / "store", "--file", database]
     command += ["--batch", max(1, round(batch)), "--seconds", bench.seconds]
@@ -168,8 +169,11 @@ def redis_benchmark(redis, connections, requests, timeout):
 
 
 def load_redis(bench, redis, connections):
-    """INCR of 100,000 keys. Its tool counts requests: how many fill the time is tried
-    first, which also warms it up."""
+    """Measures INCR of 100,000 keys.
+
+    redis-benchmark takes a number of requests, not a time. A first, short run finds how many
+    requests fill the time; it also warms up the server.
+    """
     requests = max(connections * 10, 500)
     timeout = 60 + 10 * bench.seconds
     rate = float(redis_benchmark(redis, connections, requests, timeout)["rps"])

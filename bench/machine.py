@@ -1,4 +1,5 @@
-"""What the figures depend on: said with them, without saying whose machine it is."""
+# SPDX-License-Identifier: MIT
+"""Describes the machine that the figures depend on, without identifying it."""
 
 import glob
 import os
@@ -33,7 +34,7 @@ def cpu_model():
 
 
 def file_system(folder):
-    """The kind of the one that the databases are on."""
+    """Returns the type of the file system that holds the folder."""
     best = ("", "unknown")
     for line in read("/proc/self/mounts").splitlines():
         _, where, kind, *_ = line.split()

@@ -1,4 +1,5 @@
-"""The figures that have a target, as a picture: how far each is from it."""
+# SPDX-License-Identifier: MIT
+"""Draws the figures that have a target: the distance of each from its target."""
 
 import shutil
 import subprocess
@@ -7,12 +8,12 @@ from processes import Trouble
 from report import target_text, with_unit
 
 ROW_HEIGHT = 22
-FURTHEST = 8  # times the target, to either side; bars end there
+FURTHEST = 8  # times the target, in either direction; longer bars are cut off
 
 SCRIPT = """
 set terminal svg size 1000,{height} font "sans-serif,12" background "white"
 set output "{name}"
-set title "How far from its target (logarithmic; to the right is better)"
+set title "Distance from the target (logarithmic; further right is better)"
 set logscale x 2
 set xrange [1.0/{furthest}:{furthest}]
 set yrange [{rows}-0.3:-0.7]
@@ -49,7 +50,7 @@ def quoted(text):
 
 
 def draw(records, picture):
-    """Needs gnuplot; without any figure that has a target there is no picture."""
+    """Draws the picture with gnuplot, if any figure has a target."""
     if not shutil.which("gnuplot"):
         raise Trouble("no picture: gnuplot-nox is not installed")
     bars = [

@@ -1,9 +1,12 @@
-"""Lines that need PostgreSQL: a cluster of our own, as durable as PostgreSQL is by default, and
-pgbench, which adds the same rows to an equal table.
+# SPDX-License-Identifier: MIT
+"""Scenarios with PostgreSQL.
 
-    pg-new   32 connections beside pgbench with as many rows in each transaction
-    pg-two   two servers on one database, beside one
-    pg-5ms   the database 5 ms away
+They use a cluster of their own with PostgreSQL's default durability, and pgbench, which adds the
+same rows to an equal table.
+
+    pg-new   32 connections, beside pgbench with as many rows in each transaction
+    pg-two   two servers on one database, beside one server
+    pg-5ms   a database 5 ms away
 """
 
 import contextlib
@@ -25,12 +28,12 @@ SETTINGS = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "shared_buffers": "256MB",
-    "max_wal_size": "4GB",  # no checkpoint in the middle of a measurement
+    "max_wal_size": "4GB",  # no checkpoint during a measurement
     "listen_addresses": "127.0.0.1",
 }
 
-# The INSERT of src/store/postgres_schema.c; the rows are made here instead of sent: a thousand
-# packages, as `prserv bench` has them.
+# The INSERT of src/store/postgres/schema.c. The database generates the rows instead of receiving
+# them: a thousand packages, as `prserv bench` has them.
 SCRIPT = """
 INSERT INTO bench_row (package, digest, place, rest, checksum, value)
 SELECT 1 + (random() * 999)::int8, sha256(convert_to(u.c, 'UTF8')), u.place, '', u.c, u.v
@@ -48,7 +51,7 @@ def programs():
 
 
 def owner():
-    """PostgreSQL refuses to be run by root."""
+    """Returns the user to run PostgreSQL as: it refuses to run as root."""
     if os.getuid() != 0:
         return {}
     return {"user": "postgres", "group": "postgres", "extra_groups": []}
@@ -56,7 +59,7 @@ def owner():
 
 class Cluster(Process):
     name = "postgresql"
-    end_signal = signal.SIGQUIT  # it is thrown away
+    end_signal = signal.SIGQUIT  # the cluster is thrown away
 
     def __init__(self, bench):
         self.programs = programs()
@@ -77,7 +80,7 @@ class Cluster(Process):
 
     @staticmethod
     def make_folder(bench):
-        """Beside the other databases, if its user gets there; a checkout may be root's alone."""
+        """Makes a folder that PostgreSQL can read; a checkout may be readable by root only."""
         if not owner():
             folder = bench.new_file("postgresql")
             folder.mkdir()
@@ -97,7 +100,7 @@ class Cluster(Process):
             check=False,
         )
         if done.returncode != 0:
-            reason = done.stderr.strip().splitlines()[-1:] or ["it does not say why"]
+            reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise Trouble(f"{Path(command[0]).name}: {reason[0]}")
         return done.stdout
 
@@ -126,7 +129,7 @@ class Cluster(Process):
 
 
 def load_pgbench(bench, cluster, database, rows):
-    """One connection, as prservd's writer has; so many rows in each transaction."""
+    """Inserts `rows` rows in each transaction, through one connection as prservd's writer does."""
     cluster.psql(
         "CREATE TABLE IF NOT EXISTS bench_row (LIKE prserv_row INCLUDING ALL)", database
     )
@@ -137,7 +140,7 @@ def load_pgbench(bench, cluster, database, rows):
     report = output_of(command, "pgbench", 60 + 3 * bench.seconds)
     found = re.search(r"tps = ([\d.]+)", report)
     if not found:
-        raise Trouble("pgbench does not say how fast it was")
+        raise Trouble("the output of pgbench has no tps")
     rate = float(found[1])
     return Figures(rate=rate * rows, batch=rows)
 
@@ -161,7 +164,7 @@ def pg_new(bench, record):
 
 
 def load_both(bench, servers, **options):
-    """At the same time; together they have the sum of what each does."""
+    """Loads all servers at the same time and returns the sum of their rates."""
     with ThreadPoolExecutor(len(servers)) as pool:
         loads = [pool.submit(load_new, bench, server, **options) for server in servers]
         measured = [one.result() for one in loads]
@@ -171,7 +174,7 @@ def load_both(bench, servers, **options):
 
 
 def pg_two(bench, record):
-    """As many connections for each server; and one server with as many as both have."""
+    """Compares two servers with one, and with one that has the connections of both."""
     with Cluster(bench) as cluster, contextlib.ExitStack() as servers:
         uri = cluster.new_database("rows")
         both = [servers.enter_context(Prservd(bench, database=uri)) for _ in range(2)]
@@ -184,7 +187,7 @@ def pg_two(bench, record):
             record.check("of one with 64", two.rate / wide.rate)
 
 
-# ---- far away ----
+# ---- a remote database ----
 
 
 def pg_5ms(bench, record):

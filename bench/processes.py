@@ -1,4 +1,5 @@
-"""The programs that are measured, and what the system knows about them."""
+# SPDX-License-Identifier: MIT
+"""The programs that are measured: they are started, stopped and read from /proc here."""
 
 import contextlib
 import os
@@ -9,8 +10,8 @@ import socket
 import subprocess
 import time
 
-PATIENCE = 30  # seconds that a program has to start or to end
-OPENING = b"PRSERVICE 1.0\nneeds-headers: false\n\n"
+TIMEOUT_S = 30  # for a program to start or to end
+HANDSHAKE = b"PRSERVICE 1.0\nneeds-headers: false\n\n"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -19,7 +20,7 @@ class Trouble(Exception):
 
 
 class Missing(Trouble):
-    """What a line needs is not on this machine: the line is left out."""
+    """A program that a scenario needs is not installed; the scenario is left out."""
 
 
 def clean_environment():
@@ -27,32 +28,32 @@ def clean_environment():
 
 
 def wait_until(condition, what):
-    """Polls until condition() is true and returns what it gave."""
-    deadline = time.monotonic() + PATIENCE
+    """Polls until condition() is true and returns its value."""
+    deadline = time.monotonic() + TIMEOUT_S
     while not (result := condition()):
         if time.monotonic() > deadline:
-            raise Trouble(f"waited {PATIENCE} s for {what}")
+            raise Trouble(f"waited {TIMEOUT_S} s for {what}")
         time.sleep(0.002)
     return result
 
 
 def talk(address):
-    """A socket to a server, opened as the protocol wants it."""
+    """Connects to a server, sends the handshake and returns the socket."""
     host, _, port = address.rpartition(":")
-    connection = socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
-    connection.sendall(OPENING)
+    connection = socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S)
+    connection.sendall(HANDSHAKE)
     return connection
 
 
 class Process:
-    """A server of our own: it ends with its block, at the latest with stop_all."""
+    """A server that the benchmark starts; it ends with its block, or with stop_all."""
 
     name = "?"
     end_signal = signal.SIGTERM
     running = []
 
     def __init__(self, command, folder, **options):
-        """Its output goes to a file in the folder. options: of subprocess.Popen."""
+        """Starts the command; its output goes to a file in the folder. Options are Popen's."""
         self.log_path = folder / f"{self.name}-{time.monotonic_ns()}.log"
         self.begun = time.monotonic()
         with open(self.log_path, "wb") as log:
@@ -62,7 +63,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we end it
+                start_new_session=True,  # Ctrl-C must not reach it; stop() ends it
                 **{"cwd": folder, **options},
             )
         self.running.append(self)
@@ -82,7 +83,7 @@ class Process:
         if self.process.poll() is None:
             self.process.send_signal(self.end_signal)
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -108,7 +109,7 @@ class Process:
         return int(self.address.rpartition(":")[2])
 
     def check(self):
-        """Says so if it has died."""
+        """Raises Trouble if the process has ended."""
         status = self.process.poll()
         if status is None:
             return
@@ -126,12 +127,12 @@ class Process:
             return file.read()
 
     def cpu_s(self):
-        """Processor time of all its threads so far."""
+        """Returns the processor time of all threads so far."""
         fields = self.read_proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def memory_mb(self, which):
-        """VmHWM, its peak, or VmRSS, now."""
+        """Returns VmHWM (the peak) or VmRSS (the present value)."""
         return (
             int(re.search(rf"{which}:\s+(\d+) kB", self.read_proc("status"))[1]) / 1e3
         )
@@ -151,7 +152,7 @@ class Ceiling(Process):
 
 
 class Delay(Process):
-    """Stands between a server and those who ask it; half the round trip each way."""
+    """A proxy in front of a server that delays each direction by half the round trip."""
 
     name = "delay"
 
@@ -163,32 +164,35 @@ class Delay(Process):
 
 class Prservd(Process):
     name = "prservd"
+    options = ()
 
-    def __init__(self, bench, database=None, upstream=None):
+    def __init__(self, bench, database=None, upstream=None, audit="on"):
         command = [bench.build / "prservd", "--host", "127.0.0.1", "--port", "0"]
-        command += ["--sync", "full"]
-        command += ["--file", database or bench.new_file("rows.sqlite3")]
+        command += ["--sync", "full", "--audit", audit]
+        command += ["--file", database or bench.new_file(f"rows-{audit}.sqlite3")]
         if upstream:
             command += ["--upstream", upstream.address]
-        super().__init__(command, bench.folder)
+        super().__init__([*command, *self.options], bench.folder)
 
     def wait_for_answer(self):
-        """Until it has answered once; returns the seconds since it was started."""
+        """Waits for the first answer; returns the seconds since the start."""
         with talk(self.address) as connection:
             connection.sendall(b'{"ping":{}}\n')
             if not connection.recv(100):
-                raise Trouble("prservd closed the connection of a ping")
+                raise Trouble(
+                    "prservd closed the connection without an answer to a ping"
+                )
         return time.monotonic() - self.begun
 
 
 class Redis(Process):
-    """As durable as prservd: a sync before each answer."""
+    """Redis with the durability of prservd: a sync before each answer."""
 
     name = "redis"
 
     def __init__(self, bench):
-        # redis-tools holds the server too, under the name of a checker that it is as well;
-        # so no service needs to be installed.
+        # redis-tools contains the server too, under the name of a checker: one program is both.
+        # So no service needs to be installed.
         program = shutil.which("redis-server") or shutil.which("redis-check-rdb")
         if not (program and shutil.which("redis-benchmark")):
             raise Trouble("redis-tools is not installed")
@@ -207,7 +211,7 @@ class Redis(Process):
 
 
 def free_port():
-    """A port that is free now, and that nobody who asks for port 0 will get."""
+    """Returns a free port outside the range from which port 0 is served."""
     while True:
         port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
         with socket.socket() as probe, contextlib.suppress(OSError):

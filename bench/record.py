@@ -1,4 +1,5 @@
-"""What was measured for a line, and whether that reaches its targets."""
+# SPDX-License-Identifier: MIT
+"""The figures of one scenario, and whether they reach their targets."""
 
 import statistics
 from dataclasses import asdict, dataclass, field
@@ -9,13 +10,13 @@ from loads import Figures
 
 @dataclass
 class Check:
-    """A figure, one value a round; its median is compared with a target, if it has one."""
+    """A figure with one value for each round; its median is compared with its target, if any."""
 
     what: str
     unit: str = ""
     at_least: Optional[float] = None
     at_most: Optional[float] = None
-    either: bool = False  # of those of a line that have this, one has to be reached
+    either: bool = False  # one of the scenario's checks with this flag is enough
     values: list = field(default_factory=list)
 
     @property
@@ -24,7 +25,7 @@ class Check:
 
     @property
     def score(self):
-        """How far it is: 1 is the target, more is better; None without a target."""
+        """The ratio to the target: 1 is the target, more is better; None without a target."""
         if self.at_least is not None:
             return self.value / self.at_least
         if self.at_most is not None:
@@ -37,12 +38,12 @@ class Check:
 
 
 class Record:
-    """Collects figures and checks of a line while its rounds go by."""
+    """Collects the figures and checks of a scenario, round by round."""
 
     def __init__(self, name, what):
         self.name = name
         self.what = what
-        self.measured = {}  # subject: [Figures], one a round
+        self.measured = {}  # subject: [Figures], one for each round
         self.checks = []
         self.troubles = []
         self.left_out = False
@@ -65,7 +66,7 @@ class Record:
         }
 
     def verdict(self, check):
-        """reached, not reached, or nothing where there is no target."""
+        """Returns a word for the table, or nothing without a target."""
         if check.reached is None:
             return ""
         others = [other for other in self.checks if other.either]
@@ -74,7 +75,7 @@ class Record:
             and not check.reached
             and any(other.reached for other in others)
         ):
-            return "(the other is)"
+            return "(other reached)"
         return "reached" if check.reached else "NOT REACHED"
 
     def as_json(self):

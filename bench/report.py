@@ -1,4 +1,7 @@
-"""The figures for people: tables that are read in a terminal and in a document alike."""
+# SPDX-License-Identifier: MIT
+"""Formats the figures as tables for the terminal and for doc/performance.md."""
+
+import textwrap
 
 BEGIN = "<!-- bench {}: begin; written by ./dev bench -->"
 END = "<!-- bench {}: end -->"
@@ -13,7 +16,7 @@ def time_text(us):
 
 
 def number(value):
-    """As many digits as tell something."""
+    """Formats a value with three significant digits or all digits before the point."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
@@ -32,7 +35,7 @@ def target_text(check):
 
 
 def table(head, rows, right=()):
-    """Markdown, its columns aligned; the columns named in right to the right."""
+    """Returns an aligned Markdown table; the columns named in `right` are right-aligned."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
     def line(row):
@@ -61,7 +64,7 @@ def targets_table(records):
         for record in records
         for check in record.checks
     ]
-    return table(["line", "figure", "is", "target", ""], rows, right=["is"])
+    return table(["scenario", "figure", "value", "target", ""], rows, right=["value"])
 
 
 def figures_table(records):
@@ -80,7 +83,7 @@ def figures_table(records):
         for record in records
         for number_of_row, (subject, figures) in enumerate(record.medians.items())
     ]
-    head = ["line", "what", "a second", "p50", "p99", "p99.9"]
+    head = ["scenario", "what", "a second", "p50", "p99", "p99.9"]
     head += ["CPU/request", "peak memory", "rows/commit"]
     return table(head, rows, right=head[2:])
 
@@ -104,17 +107,20 @@ def troubles_text(records):
 
 
 def whole(bench, records, machine):
-    """Everything about these lines, as it is printed and put into the document."""
+    """Returns the report of these scenarios, as printed and as put into the document."""
     checks = [check for record in records for check in record.checks]
     verdicts = [record.verdict(check) for record in records for check in record.checks]
     with_target = sum(check.score is not None for check in checks)
     missed = verdicts.count("NOT REACHED")
-    parts = [
+    conditions = (
         f"{bench.date}; {machine_text(machine)}. Medians of {bench.n_rounds} rounds of "
         f"{bench.seconds:g} s"
         + (", small databases (--quick)" if bench.quick else "")
-        + ".",
-        f"Of {with_target} figures with a target {missed} do not reach it.",
+        + "."
+    )
+    parts = [
+        textwrap.fill(conditions, 100),
+        f"{with_target} figures have a target; {missed} of them miss it.",
         targets_table(records),
         figures_table(records),
         troubles_text(records),
@@ -123,11 +129,11 @@ def whole(bench, records, machine):
 
 
 def put_into(document, section, text):
-    """Between the section's markers in a document that has them."""
+    """Replaces the text between the section's markers in the document."""
     first, last = BEGIN.format(section), END.format(section)
     content = document.read_text()
     before, begin, rest = content.partition(first)
     _, end, after = rest.partition(last)
     if not (begin and end):
-        raise ValueError(f"{document.name} lacks the line {first} or {last}")
+        raise ValueError(f"{document.name} has no line {first} or no line {last}")
     document.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}")

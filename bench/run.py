@@ -1,8 +1,8 @@
-"""./dev bench: prservd beside what could be had at most, on this machine, now.
+# SPDX-License-Identifier: MIT
+"""./dev bench: compares prservd with the best that is possible on this machine.
 
-Machines differ and are noisy, so what counts are ratios: all that a line compares is
-measured in turn, round after round, and the median is taken. doc/performance.md explains
-every line.
+Machines differ and are noisy, so only ratios count. The measurements of a scenario alternate, for
+several rounds, and the median is reported. doc/performance.md explains every scenario.
 """
 
 import argparse
@@ -29,7 +29,7 @@ NAMES = [name for name, _, _ in SCENARIOS]
 
 
 class Bench:
-    """What every measurement has to know."""
+    """The settings of a run, which every measurement uses."""
 
     def __init__(self, options, folder):
         self.build = options.build.resolve()
@@ -50,16 +50,16 @@ class Bench:
         return quick if self.quick else full
 
     def new_file(self, name):
-        """A path that nobody has used."""
+        """Returns a path that has not been used before."""
         self.n_files += 1
         return self.folder / f"{self.n_files}-{name}"
 
     def remove_database(self, path):
-        for suffix in "", "-wal", "-shm":
+        for suffix in "", "-wal", "-shm", "-mark", "-audit":
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
     def trouble(self, record, reason):
-        """Says it; what is kept of it tells nothing about whose machine this is."""
+        """Prints the reason, and keeps it without details that identify the machine."""
         self.say(f"{record.name}: {reason}")
         kept = str(reason)
         for place in self.folder, self.build, ROOT:
@@ -74,50 +74,54 @@ class Bench:
 
 
 def expand(names):
-    """A section's name stands for its lines."""
-    return [line for name in names for line in SECTIONS.get(name, [name])]
+    """Replaces the name of a section by the names of its scenarios."""
+    return [each for name in names for each in SECTIONS.get(name, [name])]
 
 
 def read_options():
     parser = argparse.ArgumentParser(
         prog="./dev bench",
-        description="Measures prservd beside what could be had at most. The whole takes "
-        "some 15 minutes, and 3 GB of disk in the build folder.",
-        epilog="Lines: "
+        description="Compares prservd with the best that is possible on this machine. A full run "
+        "takes about 15 minutes, and 3 GB of disk in the build folder.",
+        epilog="Scenarios: "
         + ", ".join(NAMES)
-        + "; postgresql stands for all that begin with pg-",
+        + "; postgresql stands for all names that begin with pg-",
     )
     parser.add_argument("--build", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="everything once, for 0.3 s, with small databases: to see that it works",
+        help="run everything once, for 0.3 s, with small databases, to see that it works",
     )
-    parser.add_argument("--only", metavar="NAME[,NAME]", help="only these lines")
-    parser.add_argument("--rounds", type=int, metavar="N", help="of each line [5]")
     parser.add_argument(
-        "--seconds", type=float, metavar="S", help="of each measurement [3]"
+        "--only", metavar="NAME[,NAME]", help="run only these scenarios"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="rounds of each scenario [5]"
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="seconds of each measurement [3]"
     )
     parser.add_argument(
         "--against",
         metavar="HOST:PORT",
-        help="measure this server too, where that makes sense; it keeps what it is asked "
-        "to store, so take one whose database may be thrown away",
+        help="measure this server too, where that makes sense; it stores the rows of the "
+        "benchmark, so use one whose database may be thrown away",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="for the figures (JSON) and the picture (SVG) [bench/results; with --quick: "
+        help="folder for the figures (JSON) and the picture (SVG) [bench/results; with --quick: "
         "build-bench/results]",
     )
     options = parser.parse_args()
     options.only = expand(options.only.split(",")) if options.only else NAMES
     unknown = set(options.only) - set(NAMES)
     if unknown:
-        parser.error(f"no line is called {', '.join(sorted(unknown))}; see --help")
+        parser.error(f"unknown scenario: {', '.join(sorted(unknown))}; see --help")
     if (options.rounds or 1) < 1 or (options.seconds or 1) <= 0:
-        parser.error("--rounds and --seconds have to be greater than 0")
+        parser.error("--rounds and --seconds must be greater than 0")
     return options
 
 
@@ -136,7 +140,7 @@ def measure(bench, names):
 
 
 def write_results(bench, options, about):
-    """The figures; returns their path."""
+    """Writes the figures and returns the path of the file."""
     folder = options.out or (
         bench.build / "results" if bench.quick else ROOT / "bench" / "results"
     )
@@ -170,7 +174,7 @@ def rewrite_document(section, text, picture):
 
 
 def write_section(bench, section, about, results):
-    """Its lines, if there are any; into the document, if they are all there."""
+    """Prints a section's report; rewrites the document if all of its scenarios were measured."""
     names = SECTIONS[section]
     records = [record for record in bench.records if record.name in names]
     if not records:
@@ -181,7 +185,7 @@ def write_section(bench, section, about, results):
     picture = results.with_name(results.stem + suffix)
     draw(bench, records, picture)
     if bench.quick or len(records) < len(names) or any(r.left_out for r in records):
-        bench.say(f"{section}: not the whole, doc/performance.md stays as it is")
+        bench.say(f"{section}: partial or quick run; doc/performance.md is unchanged")
     else:
         rewrite_document(section, text, picture)
 
@@ -189,7 +193,7 @@ def write_section(bench, section, about, results):
 def run(options, folder):
     bench = Bench(options, folder)
     if bench.against:
-        bench.say(f"{bench.against} will store what it is asked to store")
+        bench.say(f"{bench.against} will store the rows of the benchmark")
     measure(bench, options.only)
     about = machine.describe(bench)
     results = write_results(bench, options, about)
@@ -197,12 +201,12 @@ def run(options, folder):
         write_section(bench, section, about, results)
     failed = [r.name for r in bench.records if not r.checks and not r.left_out]
     if failed:
-        bench.say("could not be measured: " + ", ".join(failed))
+        bench.say("not measured: " + ", ".join(failed))
     return 1 if failed else 0
 
 
 def interrupt(*_):
-    """Once is enough: what ends the servers must not be interrupted itself."""
+    """Raises KeyboardInterrupt once; the code that ends the servers must not be interrupted."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,11 +1,13 @@
-"""The lines that are measured: a function each, and the table of them at the end.
+# SPDX-License-Identifier: MIT
+"""The scenarios: a function for each, and a table of all at the end.
 
-A function starts the servers, measures them in turn, round after round, and tells the
-record what it got. Unless it says something else, there are 32 connections.
+A function starts the servers, measures them alternately for several rounds, and adds the figures
+to the record. It uses 32 connections unless it says otherwise.
 """
 
 from contextlib import contextmanager
 
+import http_load
 import postgresql
 import special
 from loads import load, load_new, load_redis, load_store, new_seed, prepare
@@ -23,7 +25,7 @@ def redis_if_there(bench, record):
 
 
 def load_other(bench, record, mine, **options):
-    """The same for the server of --against; it may fail, and spoils nothing."""
+    """Makes the same measurement on the server of --against; a failure there is only reported."""
     if not bench.against:
         return
     try:
@@ -42,7 +44,7 @@ def prepare_other(bench, record, **options):
 
 
 def beside_the_ceiling(bench, record, at_least, known=False, rate=None, **options):
-    """prservd's throughput as a part of the ceiling's; or else it has to have this rate."""
+    """Compares prservd's throughput with the ceiling's; with `rate`, that rate is enough too."""
     with Prservd(bench) as prservd, Ceiling(bench) as ceiling:
         if known:
             seed = new_seed()
@@ -85,7 +87,7 @@ def new_kept_256(bench, record):
 
 
 def new_single(bench, record):
-    """What an answer takes, compared with a bare commit and a bare round trip together."""
+    """Compares the time of an answer with the sum of a bare commit and a bare round trip."""
     with Prservd(bench) as prservd, Ceiling(bench) as ceiling:
         for _ in bench.rounds():
             mine = record.note("prservd", load_new(bench, prservd, connections=1))
@@ -101,58 +103,83 @@ def new_single(bench, record):
             load_other(bench, record, mine, work="new", connections=1)
 
 
+def audit_new(bench, record):
+    with Prservd(bench) as prservd, Prservd(bench, audit="off") as without:
+        for _ in bench.rounds():
+            mine = record.note("prservd", load_new(bench, prservd))
+            other = record.note("--audit off", load_new(bench, without))
+            record.check("of --audit off", mine.rate / other.rate, at_least=0.95)
+
+
+def audit_known(bench, record):
+    with Prservd(bench) as prservd, Prservd(bench, audit="off") as without:
+        seed = new_seed()
+        for server in prservd, without:
+            prepare(bench, server, work="known", seed=seed)
+        known = {"work": "known", "seed": seed, "prepared": True}
+        for _ in bench.rounds():
+            mine = record.note("prservd", load(bench, prservd, **known))
+            other = record.note("--audit off", load(bench, without, **known))
+            record.check("of --audit off", mine.rate / other.rate, at_least=0.97)
+
+
 def p99_under_load(bench, record):
-    """Of all lines before it, the worst."""
-    for line in bench.records:
-        for subject, figures in line.medians.items():
+    """Finds the worst ratio of p99 to p50 in all scenarios before this one."""
+    for earlier in bench.records:
+        for subject, figures in earlier.medians.items():
             if subject.startswith("prservd") and figures.p99_us:
                 slowness = figures.p99_us / figures.p50_us
-                record.check(f"p99 of p50, {line.name}", slowness, at_most=5.0)
+                record.check(f"p99 of p50, {earlier.name}", slowness, at_most=5.0)
     if not record.checks:
-        raise Trouble("no line before it was measured; name some with --only")
+        raise Trouble("no earlier scenario was measured; add some with --only")
     record.checks = [min(record.checks, key=lambda check: check.score)]
 
 
-def ceiling_line(at_least, **options):
-    """A line that needs nothing but beside_the_ceiling."""
+def ceiling_scenario(at_least, **options):
+    """Returns a scenario that consists of beside_the_ceiling alone."""
     return lambda bench, record: beside_the_ceiling(bench, record, at_least, **options)
 
 
 SCENARIOS = [
-    ("ping-kept", "ping", ceiling_line(0.85, work="ping")),
-    ("test-kept", "test-pr", ceiling_line(0.7, work="test", known=True)),
-    ("known-kept", "get-pr, known", ceiling_line(0.6, work="known", known=True)),
+    ("ping-kept", "ping", ceiling_scenario(0.85, work="ping")),
+    ("test-kept", "test-pr", ceiling_scenario(0.7, work="test", known=True)),
+    ("known-kept", "get-pr, known", ceiling_scenario(0.6, work="known", known=True)),
     ("new-kept", "get-pr, new, durable", new_kept),
     ("new-kept-256", "the same, 256 connections", new_kept_256),
     (
         "known-each",
-        "get-pr, known, a connection for each",
-        ceiling_line(0.8, work="known", known=True, reconnect=True),
+        "get-pr, known, a connection for each request",
+        ceiling_scenario(0.8, work="known", known=True, reconnect=True),
     ),
     (
         "new-each",
-        "get-pr, new, durable, a connection for each",
-        ceiling_line(0.6, work="new", reconnect=True),
+        "get-pr, new, durable, a connection for each request",
+        ceiling_scenario(0.6, work="new", reconnect=True),
     ),
     (
         "test-pipelined",
-        "test-pr, 16 under way on each connection",
-        ceiling_line(0.3, work="test", known=True, pipeline=16, rate=200_000),
+        "test-pr, 16 requests in progress on each connection",
+        ceiling_scenario(0.3, work="test", known=True, pipeline=16, rate=200_000),
     ),
+    ("audit-new", "the audit log: get-pr, new, durable", audit_new),
+    ("audit-known", "the audit log: get-pr, known", audit_known),
     ("new-single", "get-pr, new, durable, one connection", new_single),
     ("package-100k", "a package with 100,000 checksums", special.package_100k),
     ("rows-10m", "a database of 10 million rows", special.rows_10m),
-    ("p99-under-load", "slow answers, the worst line above", p99_under_load),
-    ("idle-10000", "10,000 connections that ask nothing", special.idle_10000),
+    ("p99-under-load", "slow answers: the worst scenario above", p99_under_load),
+    ("idle-10000", "10,000 idle connections", special.idle_10000),
     ("export-1m", "an export of a million rows", special.export_1m),
     ("upstream-20ms", "an upstream 20 ms away", special.upstream_20ms),
-    ("chain-of-three", "upstream of upstream, new", special.chain_of_three),
+    ("chain-of-three", "an upstream of an upstream, new", special.chain_of_three),
+    ("http-scraped", "/metrics scraped every second", http_load.http_scraped),
+    ("http-loaded", "64 HTTP clients as fast as they can", http_load.http_loaded),
+    ("http-memory", "memory of an idle server", http_load.http_memory),
     ("pg-new", "PostgreSQL: get-pr, new and known", postgresql.pg_new),
     ("pg-two", "PostgreSQL: two servers, new", postgresql.pg_two),
     ("pg-5ms", "PostgreSQL 5 ms away, new", postgresql.pg_5ms),
 ]
 
-# Parts of the document, which are rewritten by themselves.
+# The sections of the document, each of which is rewritten separately.
 POSTGRESQL = [name for name, _, _ in SCENARIOS if name.startswith("pg-")]
 SECTIONS = {
     "main": [name for name, _, _ in SCENARIOS if name not in POSTGRESQL],

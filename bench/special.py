@@ -1,4 +1,5 @@
-"""Lines that need more than a load: large databases, idle clients, exports, upstreams."""
+# SPDX-License-Identifier: MIT
+"""Scenarios with large databases, idle clients, exports and upstreams."""
 
 import os
 import resource
@@ -10,9 +11,9 @@ from contextlib import contextmanager
 from loads import Figures, ask, load, load_new, new_seed, output_of, prepare
 from processes import Delay, Prservd, Trouble, talk, wait_until
 
-PACKAGE_CHECKSUMS = 10  # of each package in large databases
-KNOWN_SEED = 101  # of the half of a large database that is asked for as it is
-GROWING_SEED = 102  # of the half that gets new content
+PACKAGE_CHECKSUMS = 10  # in each package of the large databases
+KNOWN_SEED = 101  # the half of a large database that is only looked up
+GROWING_SEED = 102  # the half that gets new content
 ROW_WORD = b'"version"'  # once in each row of an export
 
 
@@ -27,7 +28,7 @@ def fill(bench, database, rows, seed):
 
 
 def cached_database(bench, rows):
-    """Made once, kept for later runs, and never changed."""
+    """Returns a database that is made once, kept for later runs, and never changed."""
     kept = bench.cache / f"rows-{rows}.sqlite3"
     if not kept.exists():
         bench.say(f"making a database of {rows:,} rows, once")
@@ -40,7 +41,7 @@ def cached_database(bench, rows):
 
 @contextmanager
 def large_database(bench, rows):
-    """A copy of the cached one, on the disk before it is used."""
+    """Yields a synced copy of the cached database."""
     copy = bench.new_file("large.sqlite3")
     shutil.copyfile(cached_database(bench, rows), copy)
     with open(copy, "rb") as file:
@@ -52,12 +53,12 @@ def large_database(bench, rows):
 
 
 def slower(reference, mine):
-    """How many times longer a request takes."""
+    """Returns how many times longer a request takes."""
     return reference.rate / mine.rate
 
 
 def package_100k(bench, record):
-    """Of new content only so much is asked that the package stays about as large."""
+    """Limits the new content, so that the package keeps about its size."""
     checksums = bench.size(100_000, 10_000)
     limit = {"requests": 20_000}
     seed, small_seed = new_seed(), new_seed()
@@ -82,7 +83,7 @@ def package_100k(bench, record):
                 "one checksum, new",
                 load_new(bench, one, prepared=True, **seed_of_round, **limit),
             )
-            # Checksums with numbers that no round before had.
+            # Numbers of checksums that no earlier round had.
             beyond = checksums + number * 1_000_000
             mine = record.note(
                 "prservd, new",
@@ -92,7 +93,7 @@ def package_100k(bench, record):
 
 
 def rows_10m(bench, record):
-    """Any package of the large database may be asked for; the other one is empty."""
+    """Compares requests for any package of a large database with an empty database."""
     rows = bench.size(10_000_000, 100_000)
     packages = rows // 2 // PACKAGE_CHECKSUMS
     large = {"packages": packages, "prepared": True}
@@ -148,7 +149,7 @@ def raise_file_limit(needed):
 
 @contextmanager
 def idle_connections(server, count):
-    """Connections that have asked once and stay."""
+    """Opens connections that send one ping and then stay idle."""
     idle = []
     try:
         for _ in range(count):
@@ -156,7 +157,7 @@ def idle_connections(server, count):
             idle[-1].sendall(b'{"ping":{}}\n')
         for connection in idle:
             if not connection.recv(100):
-                raise Trouble("prservd closed a connection that was to be idle")
+                raise Trouble("prservd closed an idle connection")
         yield
     finally:
         for connection in idle:
@@ -196,7 +197,7 @@ def idle_10000(bench, record):
 
 
 def read_export(server):
-    """Rows and seconds of an export of everything, without reading its JSON."""
+    """Exports everything; returns rows and seconds, without parsing the JSON."""
     rows = 0
     left = end = b""
     began = time.monotonic()
@@ -205,8 +206,8 @@ def read_export(server):
         while end != b"\n\n":
             piece = connection.recv(1 << 20)
             if not piece:
-                raise Trouble("prservd closed the connection of an export")
-            # Lines and pieces may end anywhere, also in the word.
+                raise Trouble("prservd closed the connection during an export")
+            # Lines and pieces may end anywhere, even within the word.
             text = left + piece.replace(b"\n", b"")
             rows += text.count(ROW_WORD)
             left = text[1 - len(ROW_WORD) :]
@@ -216,7 +217,7 @@ def read_export(server):
 
 @contextmanager
 def exports_under_way(server):
-    """One export after the other, until the block ends."""
+    """Runs one export after the other until the block ends."""
     enough = threading.Event()
     failures = []
 
@@ -282,7 +283,7 @@ def one_export(bench, record, prservd, stored):
 
 
 def upstream_20ms(bench, record):
-    """The round trip is measured, too: a ping through the same delay."""
+    """Compares new content with a round trip: a ping through the same delay."""
     with Prservd(bench) as top, Delay(bench, top, 20) as delay:
         with Prservd(bench, upstream=delay) as prservd:
             for _ in bench.rounds():

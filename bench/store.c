@@ -1,17 +1,18 @@
-/* store: how fast the database itself takes the rows of prserv bench.
+/* SPDX-License-Identifier: MIT */
+/* store: measures how fast the database alone stores the rows of prserv bench.
  *
- *     store --file F --batch N --seconds S     new rows as those of prserv bench --work new,
+ *     store --file F --batch N --seconds S     stores new rows as prserv bench --work new does,
  *                                              N in each transaction, each durable
- *     store --file F --checksums N             the rows that prserv bench --prepared, with the
- *                                              same --packages, --checksums and --seed, takes
- *                                              for granted; synced at the end only
+ *     store --file F --checksums N             stores the rows that prserv bench --prepared expects
+ *                                              with the same --packages, --checksums and --seed;
+ *                                              syncs only at the end
  *
- * prservd's own store makes the table; then rows go straight through the database's
- * library. What was measured is printed as JSON. Anything that fails ends the program.
- * Another kind of database is another struct backend. */
+ * prservd's own store creates the table. Then rows go directly to the database's library. The
+ * program prints its measurements as JSON, and ends at the first error. Another kind of database
+ * would be another struct backend. */
 #include "store/store.h"
 #include "base/histogram.h"
-#include "cli/bench_work.h"
+#include "bench/work.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -27,7 +28,7 @@
 
 struct database;
 
-/* All return 0, or an error's code with its text. */
+/* The operations of one kind of database. All return 0 or an error code, and set error. */
 struct backend {
     const char *kind;
     const char *(*version)(void);
@@ -40,7 +41,7 @@ struct backend {
 
 struct settings {
     const char *file;
-    unsigned batch; /* 0: fill */
+    unsigned batch; /* 0 to fill the database */
     double seconds;
     struct bench_plan plan;
 };
@@ -51,8 +52,8 @@ struct run {
     struct database *database;
     struct bench_work *work;
     struct buffer line;
-    struct histogram commit_ns;      /* of the commit alone */
-    struct histogram transaction_ns; /* from its begin on */
+    struct histogram commit_ns;      /* time of the commit alone */
+    struct histogram transaction_ns; /* time from begin to commit */
     uint64_t rows;
     uint64_t elapsed_ns;
 };
@@ -82,18 +83,19 @@ static int sqlite_execute(struct database *database, const char *sql, struct err
 static int sqlite_step(struct database *database, enum statement which, struct error *error)
 {
     sqlite3_stmt *statement = database->statements[which];
-    int code = sqlite3_step(statement);
+    int result = sqlite3_step(statement);
 
     (void)sqlite3_reset(statement);
-    return code == SQLITE_DONE ? 0 : sqlite_failed(database, error);
+    return result == SQLITE_DONE ? 0 : sqlite_failed(database, error);
 }
 
-/* Leaves a database as prservd makes it. */
+/* Creates the database as prservd does. */
 static int sqlite_make_table(const char *where, struct error *error)
 {
-    const atomic_bool hurry = false;
+    const atomic_bool shutting_down = false;
     const atomic_ullong never = UINT64_MAX;
-    const struct store_options options = {.file = where, .hurry = &hurry, .give_up_ms = &never};
+    const struct store_options options = {
+        .file = where, .shutting_down = &shutting_down, .read_deadline_ms = &never};
     struct store *store;
     int result = store_open(&store, &options, STORE_WRITER, error);
 
@@ -198,7 +200,7 @@ static uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* The next string in quotes; *at moves behind it. */
+/* Returns the next quoted string and moves *at past it. */
 static struct text take_string(const char **at)
 {
     const char *begin = strchr(*at, '"') + 1;
@@ -208,8 +210,8 @@ static struct text take_string(const char **at)
     return (struct text){begin, (size_t)(end - begin)};
 }
 
-/* {"get-pr": {"version": "…", "pkgarch": "…", "checksum": "…", …: the lines of our own
- * generator, in which nothing is escaped. An import has its value, new content's is told. */
+/* Reads a line of the load generator: {"get-pr": {"version": "…", "pkgarch": "…", "checksum": "…",
+ * … Nothing in it is escaped. An import has a value; for new content the caller has set it. */
 static void read_line(const char *at, struct row *row)
 {
     struct text *const fields[] = {&row->version, &row->pkgarch, &row->checksum, &row->value};
@@ -321,7 +323,7 @@ static int perform(struct run *run, struct error *error)
     const struct settings *settings = run->settings;
     struct error close_error;
     int closed = 0;
-    int result = bench_work_new(&run->work, &settings->plan, error);
+    int result = bench_work_create(&run->work, &settings->plan, error);
 
     if (result == 0)
         result = run->backend->open(&run->database, settings->file, settings->batch > 0, error);
@@ -371,9 +373,9 @@ static bool read_options(int argc, char **argv, struct settings *settings)
         else if (found == 'b')
             good = read_number(optarg, 1, 1000000, &batch);
         else if (found == 'p')
-            good = read_number(optarg, 1, BENCH_MOST_PACKAGES, &packages);
+            good = read_number(optarg, 1, BENCH_MAX_PACKAGES, &packages);
         else if (found == 'c')
-            good = read_number(optarg, 1, BENCH_MOST_CHECKSUMS, &checksums);
+            good = read_number(optarg, 1, BENCH_MAX_CHECKSUMS, &checksums);
         else
             good =
                 found == 'r' && read_number(optarg, 0, BENCH_SEED_LIMIT - 1, &settings->plan.seed);

@@ -1,10 +1,11 @@
-# bash completion for prserv(1)
+# SPDX-License-Identifier: MIT
+# bash completion for prserv(1) and prserv-bench
 
 _prserv() {
-    local words=() i word join="" cur prev command="" options="--server --json --help"
-    local commands="ping get test max export import diff migrate status bench"
+    local words=() i word join="" cur prev command="" options="--server --timeout --json --help"
+    local commands="ping get test max export import diff floor migrate verify log why churn status bench"
 
-    # Readline cuts words at = and : too: put --format=json and host:8585 together again.
+    # Readline splits words at = and : too. Join --format=json and host:8585 again.
     for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
         if [[ $join || $word == +([=:]) ]]; then
             words[${#words[@]} - 1]+=$word
@@ -17,14 +18,15 @@ _prserv() {
     if [[ $cur == --*=* ]]; then
         prev=${cur%%=*} cur=${cur#*=}
     fi
+    if [[ ${words[0]##*/} == prserv-bench ]]; then
+        command=bench
+    fi
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        [[ -z $command ]] || break
         case ${words[i]} in
-        --server) ((i++)) ;;
+        --server | --timeout) ((i++)) ;;
         -*) ;;
-        *)
-            command=${words[i]}
-            break
-            ;;
+        *) command=${words[i]} ;;
         esac
     done
     case $prev in
@@ -32,28 +34,39 @@ _prserv() {
         mapfile -t COMPREPLY < <(compgen -W "conf json csv" -- "$cur")
         return
         ;;
+    --from-audit)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+        ;;
     --work)
         mapfile -t COMPREPLY < <(compgen -W "ping test known new mix" -- "$cur")
         return
         ;;
-    --server | --pkgarch | --checksum | --packages | --checksums | --seed | --connections | \
-        --pipeline | --seconds | --requests | --warm-up | --warm-up-requests | --timeout)
+    --server | --margin | --since | --limit | --annotate | --pkgarch | --checksum | --packages | --checksums | --seed | --connections | \
+        --pipeline | --seconds | --max-time | --requests | --warm-up | --warm-up-requests | --timeout)
         return
         ;;
-    --version) # a version, for export
-        [[ -z $command ]] || return
+    --version) # takes a version only in export
+        [[ $command != export ]] || return
         ;;
     esac
     case $command in
     "") options="$options --version" ;;
-    get | test) options="$options --history" ;;
-    export) options="$options --format --all --version --pkgarch --checksum --lockdown" ;;
+    ping) options="$options --database" ;;
+    get) options="$options --history --annotate" ;;
+    test) options="$options --history" ;;
+    log) options="$options --since --limit --follow" ;;
+    churn) options="$options --since --limit" ;;
+    export) options="$options --format --all --version --pkgarch --checksum --lockdown
+        --spreadsheet --max-time" ;;
     import) options="$options --dry-run --keep-going" ;;
+    floor) options="$options --all --margin --from-audit" ;;
     migrate) options="$options --keep-going" ;;
     diff) options="$options --all" ;;
     bench)
         options="$options --work --packages --checksums --seed --prepared --history --connections
-            --pipeline --reconnect --seconds --requests --warm-up --warm-up-requests --timeout"
+            --pipeline --reconnect --seconds --requests --warm-up --warm-up-requests --version"
         ;;
     esac
     if [[ $cur == -* ]]; then
@@ -61,10 +74,10 @@ _prserv() {
     elif [[ -z $command ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
     elif [[ $command == export || $command == import || $command == diff ||
-        $command == migrate ]]; then
+        $command == migrate || $command == verify ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     fi
 }
 
-complete -F _prserv prserv
+complete -F _prserv prserv prserv-bench

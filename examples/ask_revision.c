@@ -1,4 +1,5 @@
-/* Asks a PR server for the revision of a package's content, as a build does.
+/* SPDX-License-Identifier: MIT */
+/* Asks a PR server for the revision of the content of a package, as a build does.
  *
  *     ask_revision 127.0.0.1:8585 m4-1.4.19-r0 core2-64 a-checksum-of-the-content
  *
@@ -20,7 +21,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "Usage: ask_revision SERVER VERSION PKGARCH CHECKSUM\n");
         return 2;
     }
-    if (prserv_connect(&server, argv[1], 30000, &error) != 0) {
+    if (prserv_connect(&server, argv[1], PRSERV_TIMEOUT_MS, &error) != 0) {
         fprintf(stderr, "%s\n", error.text);
         return 3;
     }

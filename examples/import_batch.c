@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* Imports rows from standard input, all of them in one batch.
  *
  *     printf '%s\n' 'm4-1.4.19-r0 core2-64 aaa 1' 'm4-1.4.19-r0 core2-64 bbb 2' |
  *         import_batch 127.0.0.1:8585
  *
- * A line is a row: version, pkgarch, checksum and value, without blanks in them. What the
- * server refuses is named, and the rest imported.
+ * Each line is a row: version, pkgarch, checksum and value, without blanks in them. Rows that the
+ * server refuses are reported; the others are imported.
  *
  *     cc import_batch.c $(pkg-config --cflags --libs prserv) */
 #include <prserv.h>
@@ -18,7 +19,7 @@ struct line {
     char value[256];
 };
 
-/* Reads all lines; *lines is the caller's (free). Returns how many, or -1. */
+/* Reads all lines. *lines is the caller's (free). Returns the number of lines, or -1. */
 static long read_lines(struct line **lines)
 {
     struct line *grown;
@@ -40,7 +41,7 @@ static long read_lines(struct line **lines)
     }
 }
 
-/* A zeroed request is a get-pr; one whose row has a value is an import. */
+/* Makes each request an import. (A zeroed one is a get-pr.) */
 static void fill_requests(struct prserv_request *requests, const struct line *lines, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -51,7 +52,7 @@ static void fill_requests(struct prserv_request *requests, const struct line *li
     }
 }
 
-/* Returns how many rows were refused, or -1. */
+/* Returns the number of refused rows, or -1. */
 static long import_rows(const char *address, struct prserv_request *requests, size_t n)
 {
     struct prserv *server;
@@ -59,7 +60,7 @@ static long import_rows(const char *address, struct prserv_request *requests, si
     long refused = 0;
     int result;
 
-    if (prserv_connect(&server, address, 30000, &error) != 0) {
+    if (prserv_connect(&server, address, PRSERV_TIMEOUT_MS, &error) != 0) {
         fprintf(stderr, "%s\n", error.text);
         return -1;
     }

@@ -1,5 +1,6 @@
-/* Prints what a PR server knows, row by row while it comes: version, pkgarch, checksum and
- * value, with tabs between them.
+/* SPDX-License-Identifier: MIT */
+/* Prints the rows of a PR server while they arrive: version, pkgarch, checksum and value, separated
+ * by tabs.
  *
  *     print_export 127.0.0.1:8585 [VERSION]
  *
@@ -9,13 +10,13 @@
 
 static void print_text(FILE *out, struct prserv_text text, char end)
 {
-    /* A row without a value has no bytes there. */
+    /* The value of a row without one has no bytes. */
     if (text.bytes)
         (void)fwrite(text.bytes, 1, text.length, out);
     (void)fputc(end, out);
 }
 
-/* Stops the export when nobody reads what is printed. */
+/* Stops the export when printing fails, because nobody reads on. */
 static int print_row(void *context, const struct prserv_row *row)
 {
     FILE *out = context;
@@ -29,7 +30,7 @@ static int print_row(void *context, const struct prserv_row *row)
 
 int main(int argc, char **argv)
 {
-    struct prserv_export export = {.history = true, .row = print_row, .context = stdout};
+    struct prserv_export wanted = {.history = true, .row = print_row, .context = stdout};
     struct prserv *server;
     struct prserv_error error;
     int result;
@@ -39,12 +40,12 @@ int main(int argc, char **argv)
         return 2;
     }
     if (argc == 3)
-        export.version = prserv_text(argv[2]);
-    if (prserv_connect(&server, argv[1], 30000, &error) != 0) {
+        wanted.version = prserv_text(argv[2]);
+    if (prserv_connect(&server, argv[1], PRSERV_TIMEOUT_MS, &error) != 0) {
         fprintf(stderr, "%s\n", error.text);
         return 3;
     }
-    result = prserv_export(server, &export, &error);
+    result = prserv_export(server, &wanted, &error);
     if (result != 0)
         fprintf(stderr, "%s\n", error.text);
     prserv_close(server);

@@ -1,36 +1,48 @@
+# SPDX-License-Identifier: MIT
 import itertools
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import postgres  # noqa: E402
+import postgres_cluster  # noqa: E402
 from harness import Server  # noqa: E402
 
 NUMBERS = itertools.count()
 
-# A shell's background jobs ignore it, and so would all that tests start.
+# Background jobs of a shell ignore SIGINT; servers that tests start must not inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Says why tests were skipped, each reason once."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2] for report in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(
+            f"{count} skipped, {reason.removeprefix('Skipped: ')}"
+        )
+
+
 @pytest.fixture(scope="session")
 def shared_cluster():
-    """A PostgreSQL for those tests of a worker that don't break it."""
-    postgres.require()
-    with postgres.Cluster() as cluster:
+    """A PostgreSQL cluster that the tests of a worker share, as long as they don't break it."""
+    postgres_cluster.require()
+    with postgres_cluster.Cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture
 def cluster():
-    """A PostgreSQL of the test's own."""
-    postgres.require()
-    with postgres.Cluster() as cluster:
+    """A PostgreSQL cluster for one test."""
+    postgres_cluster.require()
+    with postgres_cluster.Cluster() as cluster:
         yield cluster
 
 
@@ -42,27 +54,40 @@ def database(shared_cluster):
 
 @pytest.fixture
 def databases(shared_cluster):
-    """Makes empty databases; gives their URIs."""
+    """Creates empty databases and returns their URIs."""
     return lambda: shared_cluster.create(f"test_{os.getpid()}_{next(NUMBERS)}")
 
 
 @pytest.fixture
 def kind():
-    """Of databases that a test does not name; postgres.both_kinds says otherwise."""
+    """The kind of database that servers use; postgres_cluster.both_kinds overrides it."""
     return "sqlite"
 
 
 @pytest.fixture
 def new_database(request, kind, tmp_path):
-    """Makes names of empty databases of that kind."""
+    """Returns names of empty databases of this kind."""
     if kind == "postgresql":
         return request.getfixturevalue("databases")
     return lambda: tmp_path / f"database-{next(NUMBERS)}" / "rows.sqlite3"
 
 
 @pytest.fixture
+def path(tmp_path):
+    """A database file that does not exist yet, in a folder of its own."""
+    (tmp_path / "database").mkdir()
+    return tmp_path / "database" / "rows.sqlite3"
+
+
+@pytest.fixture
+def shared(kind, request):
+    """A database for several servers: the path of a file, or a URI."""
+    return request.getfixturevalue("path" if kind == "sqlite" else "database")
+
+
+@pytest.fixture
 def serve(kind, new_database, tmp_path):
-    """Starts servers that are stopped, and checked, at the end of the test."""
+    """Starts servers, and stops and checks them at the end of the test."""
     servers = []
 
     def start(*options, folder="server", **more):

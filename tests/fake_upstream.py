@@ -1,5 +1,7 @@
-"""An upstream that does what a test tells it to, and writes down what it is asked."""
+# SPDX-License-Identifier: MIT
+"""An upstream that behaves as a test tells it to, and records its requests."""
 
+import contextlib
 import json
 import random
 import socket
@@ -9,15 +11,15 @@ from collections import deque
 
 
 def reserve_port(host="127.0.0.1"):
-    """A port that refuses connections until a server of the test listens there.
+    """Returns a socket whose port refuses connections until a server of the test listens there.
 
-    Returns a socket that keeps it: with SO_REUSEADDR, a server can bind it as well.
-    It lies below the ports that the kernel hands out, so that neither another
-    test's server nor the near end of a connection can take it."""
+    The socket reserves the port; with SO_REUSEADDR, a server can bind it as well. It is below
+    the ephemeral ports, so that neither another test's server nor an outgoing connection
+    takes it."""
     while True:
         holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
-            # Alone first: with SO_REUSEADDR a port could be shared with another test.
+            # First without SO_REUSEADDR, which could share a port with another test.
             holder.bind((host, random.randrange(10000, 32768)))
         except OSError:
             holder.close()
@@ -26,13 +28,18 @@ def reserve_port(host="127.0.0.1"):
         return holder
 
 
-class Talk:
-    """One connection, from the upstream's end."""
+CHUNK = 32767
+HOLD = "hold"
+
+
+class Connection:
+    """One connection to the fake upstream."""
 
     def __init__(self, number, connection):
         self.number = number
         self.connection = connection
-        self.pending = deque()  # requests that were read and not answered
+        self.headers = []
+        self.pending = deque()  # requests without an answer so far
         self.is_open = True
 
     def send(self, data):
@@ -42,7 +49,11 @@ class Talk:
             self.is_open = False
 
     def answer(self, message):
-        self.send(json.dumps(message).encode() + b"\n")
+        text = json.dumps(message)
+        if len(text) >= CHUNK:
+            chunks = [text[at : at + CHUNK] for at in range(0, len(text), CHUNK)]
+            text = "\n".join([json.dumps({"chunk-stream": None}), *chunks, ""])
+        self.send(text.encode() + b"\n")
 
     def close(self, reset=False):
         self.is_open = False
@@ -51,7 +62,7 @@ class Talk:
                 self.connection.setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
-                self.connection.shutdown(socket.SHUT_RD)  # read() closes it
+                self.connection.shutdown(socket.SHUT_RD)  # read() closes the socket
             else:
                 self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -62,22 +73,27 @@ class FakeUpstream:
     """Answers max-package-pr with umax and test-pr with uval: text, None for null, or
     a function of the arguments.
 
-    `behave(talk, name, arguments)`, where it is set, answers in place of that; it
-    returns False for what it leaves to the usual answers. hold() keeps every answer
-    back, while requests are read and counted, and release() lets them go."""
+    If `behave(talk, name, arguments)` is set, it answers instead; it returns False to
+    leave a request to the usual answers, or HOLD to delay this and what follows on the
+    connection until release(). Checks, the is-readonly of a server below, are
+    answered by `check(talk)`, or with says. hold() delays all answers, while requests
+    are read and counted, until release()."""
 
     def __init__(self, host="127.0.0.1", umax=None, uval=None):
         self.host = host
         self.umax = umax
         self.uval = uval
         self.behave = None
+        self.check = None
         self.greet = None  # called with each new connection
         self.lock = threading.RLock()
         self.held = False
         self.talks = []
-        self.requests = []  # (name, arguments) in the order in which they came
+        self.requests = []  # (name, arguments), in order of arrival
         self.pings = 0
-        self.faults = []  # what no upstream should see
+        self.checks = 0  # the is-readonly with which a server begins each connection
+        self.says = {"readonly": False}  # the answer to it
+        self.faults = []  # input that no upstream should get
         self.holder = reserve_port(host)
         self.port = self.holder.getsockname()[1]
         self.listener = None
@@ -91,7 +107,7 @@ class FakeUpstream:
 
     @property
     def connections(self):
-        """How many there have been."""
+        """The number of connections so far."""
         return len(self.talks)
 
     def listen(self):
@@ -110,7 +126,7 @@ class FakeUpstream:
         self.acceptor.start()
 
     def refuse(self):
-        """From now on, connections are refused; those that there are, are cut."""
+        """Closes all connections and refuses new ones."""
         listener, self.listener = self.listener, None
         if listener:
             listener.shutdown(socket.SHUT_RDWR)
@@ -120,9 +136,10 @@ class FakeUpstream:
 
     def cut(self, reset=False):
         with self.lock:
-            for talk in self.talks:
+            talks = list(self.talks)
+            for talk in talks:
                 talk.close(reset)
-        for talk in self.talks:
+        for talk in talks:
             talk.thread.join()
 
     def hold(self):
@@ -135,8 +152,19 @@ class FakeUpstream:
             for talk in self.talks:
                 self.answer_pending(talk)
 
+    def fall_silent(self):
+        """Accepts connections and answers nothing any more."""
+        with self.lock:
+            self.check = lambda talk: True
+            self.behave = lambda *_: True
+
+    def recover(self):
+        """Answers all new requests as usual."""
+        with self.lock:
+            self.check = self.behave = None
+
     def asked(self, name):
-        """The arguments of the requests of that name."""
+        """Returns the arguments of all requests of this name."""
         with self.lock:
             return [arguments for each, arguments in self.requests if each == name]
 
@@ -149,7 +177,7 @@ class FakeUpstream:
             except OSError:
                 return
             with self.lock:
-                talk = Talk(len(self.talks), connection)
+                talk = Connection(len(self.talks), connection)
                 talk.thread = threading.Thread(target=self.read, args=(talk,))
                 talk.thread.daemon = True
                 talk.thread.start()
@@ -160,16 +188,15 @@ class FakeUpstream:
             with talk.connection, talk.connection.makefile("rb") as file:
                 self.read_messages(talk, file)
         except OSError:
-            pass  # the connection broke, or the test cut it
+            pass  # the connection broke, or the test closed it
 
     def read_messages(self, talk, file):
         if self.greet:
             self.greet(talk)
-        opening = file.readline()
-        if opening not in (b"PRSERVICE 1.0\n", b""):
-            self.faults.append(opening)
-        while file.readline().strip():
-            pass
+        handshake = file.readline()
+        if handshake not in (b"PRSERVICE 1.0\n", b""):
+            self.faults.append(handshake)
+        talk.headers = list(iter(lambda: file.readline().strip(), b""))
         for line in file:
             if not line.endswith(b"\n") or len(line) > 32768:
                 self.faults.append(line)
@@ -184,18 +211,33 @@ class FakeUpstream:
 
     def take(self, talk, name, arguments):
         with self.lock:
-            if name == "ping":
+            if self.is_check(talk, name):
+                self.checks += 1
+            elif name == "ping":
                 self.pings += 1
             else:
                 self.requests.append((name, arguments))
             talk.pending.append((name, arguments))
-            if not self.held:
-                self.answer_pending(talk)
+            self.answer_pending(talk)
+
+    def is_check(self, talk, name):
+        return name == "is-readonly" and b"x-prserv-upstream: 1" in talk.headers
 
     def answer_pending(self, talk):
         while talk.pending and talk.is_open:
+            if self.held and not self.is_check(talk, talk.pending[0][0]):
+                return
             name, arguments = talk.pending.popleft()
-            if not self.behave or self.behave(talk, name, arguments) is False:
+            if self.is_check(talk, name):
+                if not self.check or self.check(talk) is False:
+                    talk.answer(self.says)
+                continue
+            behave = self.behave  # the test may change it as soon as it has an answer
+            done = behave and behave(talk, name, arguments)
+            if done == HOLD:
+                talk.pending.appendleft((name, arguments))
+                return
+            if done is False or not behave:
                 self.answer(talk, name, arguments)
 
     def answer(self, talk, name, arguments):
@@ -216,7 +258,7 @@ class FakeUpstream:
 
 
 class FullBacklog:
-    """An address where the opening of a connection never completes."""
+    """An address where a connection attempt never completes."""
 
     def __init__(self, listener=None):
         self.listener = listener or socket.socket()
@@ -244,7 +286,7 @@ class FullBacklog:
         self.listener.close()
 
     def is_tried(self):
-        """Someone else is trying to connect (state 02: SYN sent)."""
+        """Tells whether somebody else is trying to connect (state 02: SYN sent)."""
         ours = {filler.getsockname()[1] for filler in self.fillers}
         with open("/proc/net/tcp", encoding="ascii") as table:
             for _, near, far, state, *_ in map(str.split, table):
@@ -257,3 +299,13 @@ class FullBacklog:
     def empty(self):
         for filler in self.fillers:
             filler.close()
+
+
+@contextlib.contextmanager
+def fake_server(answer):
+    """Yields a server that answers each request with the result of answer(request)."""
+    with FakeUpstream() as fake:
+        fake.behave = lambda talk, name, arguments: talk.answer(
+            answer({name: arguments})
+        )
+        yield fake

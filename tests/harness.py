@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Real servers and plain sockets for the black-box tests."""
 
 import contextlib
@@ -7,8 +8,11 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("PRSERVD_TEST_BUILD", ROOT / "build"))
@@ -16,24 +20,26 @@ PRSERVD = BUILD / "prservd"
 PRSERV = BUILD / "prserv"
 SANITIZER = os.environ.get("PRSERVD_TEST_SANITIZER", "")
 COVERAGE = bool(os.environ.get("PRSERVD_TEST_COVERAGE"))
-PATIENCE = 30  # seconds that a poll waits before the test fails
+TIMEOUT_S = 30  # seconds that a poll waits before the test fails
 
-OPENING = b"PRSERVICE 1.0\nneeds-headers: false\n\n"
+QUICK = ("--sync", "off")  # options of servers that need not be durable
+
+HANDSHAKE = b"PRSERVICE 1.0\nneeds-headers: false\n\n"
 
 
-def poll(condition, what="the condition", seconds=PATIENCE):
-    """Waits until condition() is true and returns what it gave."""
+def poll(condition, what="the condition", seconds=TIMEOUT_S):
+    """Waits until condition() is true, and returns its result."""
     deadline = time.monotonic() + seconds
     while True:
         result = condition()
         if result:
             return result
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timeout while waiting for {what}"
         time.sleep(0.005)
 
 
 def open_files(process):
-    """What the process has open just now; nothing once it has ended."""
+    """Returns the names of the files that the process has open; none once it has ended."""
     files = []
     folder = f"/proc/{process.pid}/fd"
     with contextlib.suppress(OSError):
@@ -44,7 +50,7 @@ def open_files(process):
 
 
 def free_port():
-    """A port that is free now, and that nobody who asks for port 0 will get."""
+    """Returns a free port, outside the range from which port 0 is served."""
     while True:
         port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
         with socket.socket() as probe:
@@ -53,14 +59,42 @@ def free_port():
                 return port
 
 
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+needs_preload = pytest.mark.skipif(
+    bool(SANITIZER), reason="sanitizers want to be loaded first"
+)
+
+
+def accepts(port, host="127.0.0.1"):
+    """Tells whether a server accepts connections there."""
+    with contextlib.suppress(OSError):
+        socket.create_connection((host, port), 5).close()
+        return True
+    return False
+
+
 def clean_environment(**extra):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PRSERV")}
     environment.update(extra)
     return environment
 
 
+def variable(name):
+    """Returns the name of the environment variable of an option."""
+    return "PRSERVD_" + name.upper().replace("-", "_")
+
+
 class Server:
-    """A prservd process. Its log is read from standard error."""
+    """A prservd process with its log, which it writes to standard error."""
 
     def __init__(
         self, folder, *options, port=0, environment=None, user=None, bind=True
@@ -99,7 +133,7 @@ class Server:
 
     @property
     def addresses(self):
-        return re.findall(r"Listening on (\S+)(?: \(read-only\))?\n", self.log)
+        return re.findall(r"Listening on (\S+)(?: \([a-z, -]+\))?\n", self.log)
 
     @property
     def port(self):
@@ -121,7 +155,7 @@ class Server:
             return client.get_pr(version, pkgarch, checksum, history)
 
     def restart(self):
-        """Ends it and starts it again on the same port and files."""
+        """Stops the server and starts it again on the same port and files."""
         port = self.port
         if self.process.poll() is None:
             self.stop()
@@ -157,10 +191,20 @@ class Refused(Exception):
     """The server answered with an invoke-error."""
 
 
-class Client:
-    """A BitBake-like client: one line out, one message in."""
+def get_pr_request(version, pkgarch, checksum, history=False):
+    arguments = {"version": version, "pkgarch": pkgarch, "checksum": checksum}
+    return {"get-pr": {**arguments, "history": history}}
 
-    def __init__(self, address, opening=OPENING, timeout=PATIENCE):
+
+def line(message):
+    """Returns the message as it is sent: JSON and a newline."""
+    return json.dumps(message).encode() + b"\n"
+
+
+class Client:
+    """A client that sends and receives as BitBake does."""
+
+    def __init__(self, address, handshake=HANDSHAKE, timeout=TIMEOUT_S):
         if isinstance(address, (str, Path)):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(timeout)
@@ -168,7 +212,7 @@ class Client:
         else:
             self.socket = socket.create_connection(address, timeout)
         self.file = self.socket.makefile("rb")
-        self.send(opening)
+        self.send(handshake)
 
     def send(self, data):
         self.socket.sendall(data)
@@ -177,7 +221,7 @@ class Client:
         return self.file.readline()
 
     def receive(self):
-        """One message, as BitBake reads it: lines are stripped at the end."""
+        """Returns one message, read as BitBake does: lines are stripped at the end."""
         line = self.file.readline()
         if not line.endswith(b"\n"):
             raise EOFError(f"connection closed after {line!r}")
@@ -237,8 +281,12 @@ class Client:
     def export(self, **arguments):
         return self.ask({"export": arguments})
 
+    def unread_bytes(self):
+        """Waits for bytes to read, and returns how many the kernel holds, up to 1 MiB."""
+        return len(self.socket.recv(1 << 20, socket.MSG_PEEK))
+
     def is_closed(self):
-        """The server has closed the connection, and sent nothing more."""
+        """Tells whether the server has closed the connection without sending anything more."""
         try:
             return self.file.readline() == b""
         except ConnectionResetError:
@@ -255,8 +303,13 @@ class Client:
         self.close()
 
 
-def run_prservd(*options, cwd, environment=None, timeout=PATIENCE, user=None):
-    """Runs prservd to its end; for options that fail, --start and --stop."""
+def is_alive(address):
+    with Client(address) as client:
+        return client.ask({"ping": {}}) == {"alive": True}
+
+
+def run_prservd(*options, cwd, environment=None, timeout=TIMEOUT_S, user=None):
+    """Runs prservd until it exits: for invalid options, --start and --stop."""
     return subprocess.run(
         [str(word) for word in (PRSERVD, *options)],
         cwd=cwd,
@@ -267,3 +320,38 @@ def run_prservd(*options, cwd, environment=None, timeout=PATIENCE, user=None):
         user=user,
         stdin=subprocess.DEVNULL,
     )
+
+
+def error_line(result, status):
+    """Checks the exit status, and returns the only line of standard error."""
+    assert result.returncode == status, result
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.stderr.strip()
+
+
+def get_pr_at_last(server, *arguments):
+    """Asks until the answer is not an error any more."""
+
+    def ask():
+        with contextlib.suppress(Refused):
+            return server.get_pr(*arguments)
+
+    return poll(ask, "an answer")
+
+
+@contextlib.contextmanager
+def asking(server, *arguments, **more):
+    """Runs get-pr in a thread; yields the list that its answer or error is appended to."""
+    answers = []
+
+    def ask():
+        try:
+            answers.append(server.get_pr(*arguments, **more))
+        except Refused as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    yield answers
+    thread.join()

@@ -1,4 +1,5 @@
-"""What a PR server answers, written from the specification alone: the oracle."""
+# SPDX-License-Identifier: MIT
+"""The oracle: what a PR server has to answer, written from the specification alone."""
 
 
 def number(revision):
@@ -10,8 +11,12 @@ def increase(revision):
     return head + dot + str(int(last) + 1)
 
 
+def is_floor(checksum):
+    return checksum.startswith("floor:")
+
+
 class Model:
-    """A server with its rows; it may share the rows of another, and have an upstream."""
+    """A server with its rows. It may share the rows of another one, and have an upstream."""
 
     def __init__(self, upstream=None, read_only=False, rows_of=None):
         self.upstream = upstream
@@ -27,6 +32,14 @@ class Model:
 
     def max_package_pr(self, version, pkgarch):
         return max(self.values(version, pkgarch), key=number, default=None)
+
+    def greatest_floor(self, version, pkgarch):
+        floors = [
+            value
+            for v, p, c, value in self.rows
+            if (v, p) == (version, pkgarch) and is_floor(c)
+        ]
+        return max(map(number, floors), default=())
 
     def test_package(self, version, pkgarch):
         return bool(self.values(version, pkgarch))
@@ -44,6 +57,9 @@ class Model:
         return None if self.read_only else value
 
     def get_pr(self, version, pkgarch, checksum, history):
+        """Returns None if the request is refused."""
+        if is_floor(checksum):
+            return None
         value = self.decide(version, pkgarch, checksum, history)
         self.store(version, pkgarch, checksum, value)
         return value
@@ -72,7 +88,9 @@ class Model:
         if lval is None:
             if lmax is None or number(uval) > number(lmax):
                 return uval
-            if history and uval not in self.values(version, pkgarch):
+            is_held = uval in self.values(version, pkgarch)
+            is_above_floors = number(uval) > self.greatest_floor(version, pkgarch)
+            if history and not is_held and is_above_floors:
                 return uval
             return lift(increase(lmax))
         return lift(lmax if lval == lmax else increase(lmax))

@@ -1,13 +1,14 @@
-"""A network between prservd and PostgreSQL that does what a test tells it to.
+# SPDX-License-Identifier: MIT
+"""A proxy between prservd and PostgreSQL that breaks the network as a test tells it to.
 
-It passes messages on, whole ones (protocol 3.0, without TLS), and knows a COMMIT when it sees one,
-so that a connection can be cut there:
+It forwards complete messages (protocol 3.0, without TLS) and recognises a COMMIT, so that it can
+cut a connection there:
 
-    before   the database never hears of the COMMIT
-    after    it has committed, and the server doesn't hear of it
-    late     the connection is cut, and the COMMIT reaches the database when release() is called
+    before   the COMMIT does not reach the database
+    after    the database commits, but the answer does not reach the server
+    late     the connection is cut, and the COMMIT reaches the database upon release()
 
-Everything runs in one thread of its own; the methods can be called from any other."""
+The proxy runs in a thread; its methods can be called from any other thread."""
 
 import asyncio
 import re
@@ -22,23 +23,23 @@ PIECE = 1 << 20
 
 
 class Cut(Exception):
-    """The connection's end, as a test wanted it."""
+    """Raised to end a connection as a test has planned."""
 
 
-class Talk:
-    """One connection: the server's end (near) and the database's (far)."""
+class Connection:
+    """One connection: to prservd (near) and to the database (far)."""
 
     def __init__(self, near, far):
         self.near = near  # (reader, writer)
         self.far = far
-        self.statements = {}  # name → is it a COMMIT
+        self.statements = {}  # whether the prepared statement of this name is a COMMIT
         self.portals = {}
         self.commit_under_way = False
-        self.plan = None  # what becomes of it
-        self.late = None  # the COMMIT, while it waits for release()
+        self.plan = None  # how the connection ends
+        self.late = None  # a COMMIT that waits for release()
 
     def is_commit(self, kind, body):
-        """Of a message of the server: does it make the database commit?"""
+        """Tells whether a message of prservd makes the database commit."""
         if kind == b"Q":
             return bool(COMMIT.match(body))
         names = body.split(b"\0", 2)
@@ -54,7 +55,7 @@ class Talk:
 
 
 def reset(writer):
-    """A connection's end that the other side can't take for a farewell."""
+    """Resets a connection, so that it does not look like a regular end."""
     end = writer.get_extra_info("socket")
     if end is not None and end.fileno() >= 0:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -68,13 +69,13 @@ async def read_message(reader):
 
 class Proxy:
     def __init__(self, port, delay_s=0):
-        """port: of the database, at 127.0.0.1. delay_s: each way."""
+        """port is the database's, on 127.0.0.1; delay_s is the delay in each direction."""
         self.target = port
         self.delay_s = delay_s
-        self.talks = []
-        self.plans = []  # for the next COMMITs
-        self.cuts = 0  # plans that were carried out
-        self.commits = 0  # COMMITs that went through
+        self.connections = []
+        self.plans = []  # what to do with the next COMMITs
+        self.cuts = 0  # number of connections cut as planned
+        self.commits = 0  # COMMITs that were forwarded
         self.accepted = 0  # connections
         self.tasks = set()
         self.loop = asyncio.new_event_loop()
@@ -84,13 +85,13 @@ class Proxy:
         self.do(self.prepare())
 
     def do(self, work):
-        """Runs a coroutine on the loop's thread, and returns what it gave."""
+        """Runs a coroutine on the loop's thread, and returns its result."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
-    # ---- what a test wants ----
+    # ---- called by tests ----
 
     def cut_at_commit(self, how, times=1):
-        """how: before, after or late, see above; the next COMMITs, of whatever connection."""
+        """Cuts the connections of the next COMMITs; how is before, after or late (see above)."""
 
         async def plan():
             self.plans += [how] * times
@@ -98,34 +99,36 @@ class Proxy:
         self.do(plan())
 
     def release(self, is_lost=False):
-        """COMMITs that were late reach the database, or, when they are lost, the end of the
-        connection does; how many."""
+        """Delivers late COMMITs to the database, or only the end of their connections if they
+        are lost. Returns their number."""
 
         async def send():
-            late = [talk for talk in self.talks if talk.late]
-            for talk in late:
+            late = [connection for connection in self.connections if connection.late]
+            for connection in late:
                 if is_lost:
-                    reset(talk.far[1])
+                    reset(connection.far[1])
                 else:
-                    talk.far[1].write(talk.late)
-                talk.late = None
+                    connection.far[1].write(connection.late)
+                connection.late = None
             return len(late)
 
         return self.do(send())
 
     def reset(self):
-        """Breaks every connection; how many."""
+        """Resets all connections and returns their number."""
 
         async def break_all():
-            open_now = [talk for talk in self.talks if not talk.late]
-            for talk in open_now:
-                talk.reset()
+            open_now = [
+                connection for connection in self.connections if not connection.late
+            ]
+            for connection in open_now:
+                connection.reset()
             return len(open_now)
 
         return self.do(break_all())
 
-    def black_hole(self):
-        """Connections stay, and are made, and nothing gets through."""
+    def drop_everything(self):
+        """Drops all data, but keeps and accepts connections."""
 
         async def hold():
             self.passing.clear()
@@ -133,7 +136,7 @@ class Proxy:
         self.do(hold())
 
     def refuse(self):
-        """Breaks every connection, and refuses new ones."""
+        """Resets all connections and refuses new ones."""
 
         async def close():
             self.listener.close()
@@ -143,7 +146,7 @@ class Proxy:
         self.reset()
 
     def heal(self):
-        """As at the beginning, with what was held back."""
+        """Forwards everything again, including delayed data."""
 
         async def undo():
             self.plans.clear()
@@ -153,7 +156,7 @@ class Proxy:
 
         self.do(undo())
 
-    # ---- on its thread ----
+    # ---- on the loop's thread ----
 
     async def prepare(self):
         self.passing = asyncio.Event()
@@ -169,44 +172,52 @@ class Proxy:
     async def serve(self, *near):
         self.accepted += 1
         self.tasks.add(asyncio.current_task())
-        talk = None
+        connection = None
         try:
             await self.passing.wait()
             far = await asyncio.open_connection("127.0.0.1", self.target, limit=PIECE)
-            talk = Talk(near, far)
-            self.talks.append(talk)
-            await self.pass_on(talk)
+            connection = Connection(near, far)
+            self.connections.append(connection)
+            await self.forward(connection)
         except (OSError, EOFError, Cut):
-            pass  # either side has gone, or a plan was carried out
+            pass  # one side has closed, or the connection was cut as planned
         finally:
             reset(near[1])
-            if talk and talk.late:
-                await self.wait_until_it_arrived(talk)
-            if talk:
-                self.talks.remove(talk)
-                reset(talk.far[1])
+            if connection and connection.late:
+                await self.wait_for_late_commit(connection)
+            if connection:
+                self.connections.remove(connection)
+                reset(connection.far[1])
             self.tasks.discard(asyncio.current_task())
 
-    async def pass_on(self, talk):
-        if not await self.pass_opening(talk):
+    async def forward(self, connection):
+        if not await self.forward_startup(connection):
             return
         ways = [
-            self.read(talk.near[0], talk.far[1], lambda *m: self.from_server(talk, *m)),
-            self.read(talk.far[0], talk.near[1], lambda *m: self.from_base(talk, *m)),
+            self.read(
+                connection.near[0],
+                connection.far[1],
+                lambda *m: self.from_server(connection, *m),
+            ),
+            self.read(
+                connection.far[0],
+                connection.near[1],
+                lambda *m: self.from_database(connection, *m),
+            ),
         ]
         await gather(*ways)
 
-    async def pass_opening(self, talk):
+    async def forward_startup(self, connection):
         """The first message has no kind. False: there is nothing more to come."""
         while True:
-            head = await talk.near[0].readexactly(8)
+            head = await connection.near[0].readexactly(8)
             length, code = struct.unpack(">II", head)
             if code not in ENCRYPTION:
                 break
-            talk.near[1].write(b"N")
-        talk.far[1].write(head + await talk.near[0].readexactly(length - 8))
+            connection.near[1].write(b"N")
+        connection.far[1].write(head + await connection.near[0].readexactly(length - 8))
         if code == CANCEL:
-            await talk.far[0].read()
+            await connection.far[0].read()
         return code != CANCEL
 
     async def read(self, reader, writer, look):
@@ -230,42 +241,44 @@ class Proxy:
 
         await gather(receive(), deliver())
 
-    async def from_server(self, talk, kind, message, body):
-        if not talk.is_commit(kind, body):
+    async def from_server(self, connection, kind, message, body):
+        if not connection.is_commit(kind, body):
             return
-        talk.plan = self.plans.pop(0) if self.plans else None
-        talk.commit_under_way = True
-        if talk.plan == "late":
-            talk.late = message + sync()
-        if talk.plan in ("before", "late"):
+        connection.plan = self.plans.pop(0) if self.plans else None
+        connection.commit_under_way = True
+        if connection.plan == "late":
+            connection.late = message + sync()
+        if connection.plan in ("before", "late"):
             self.cuts += 1
             raise Cut
 
-    async def from_base(self, talk, kind, _, body):
-        if not talk.commit_under_way:
+    async def from_database(self, connection, kind, _, body):
+        if not connection.commit_under_way:
             return
         if kind == b"E" or (kind == b"C" and body.startswith(b"ROLLBACK")):
-            talk.commit_under_way = False  # there was nothing to commit: the next, then
-            self.plans[:0] = [talk.plan] if talk.plan else []
+            connection.commit_under_way = (
+                False  # nothing was committed: cut at the next one
+            )
+            self.plans[:0] = [connection.plan] if connection.plan else []
         elif kind == b"C" and body.startswith(b"COMMIT"):
-            talk.commit_under_way = False
+            connection.commit_under_way = False
             self.commits += 1
-            if talk.plan:
+            if connection.plan:
                 self.cuts += 1
                 raise Cut
 
-    async def wait_until_it_arrived(self, talk):
+    async def wait_for_late_commit(self, connection):
         """The near side is cut; the far one lives until the database has done its work."""
         try:
-            while await talk.far[0].read(PIECE):
-                if not talk.late:
+            while await connection.far[0].read(PIECE):
+                if not connection.late:
                     await asyncio.sleep(0.1)
                     return
         except OSError:
             pass
-        talk.late = None
+        connection.late = None
 
-    # ---- its end ----
+    # ---- the end ----
 
     def close(self):
         async def end():
@@ -287,7 +300,7 @@ class Proxy:
 
 
 def sync():
-    """Ends a pipeline; without it a database keeps its answer."""
+    """Returns a Sync, without which the database does not send its answer."""
     return b"S" + struct.pack(">I", 4)
 
 

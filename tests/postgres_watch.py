@@ -1,6 +1,7 @@
-"""Nothing of PostgreSQL stays behind: this program waits for the end of the process that its first
-argument names, however that ends, then kills whatever runs in a folder, also what is stopped, and
-removes it."""
+# SPDX-License-Identifier: MIT
+"""Cleans up after tests with PostgreSQL. This program waits for the end of the process that its
+first argument names, even if it is killed; then it kills all processes in a folder, stopped
+ones too, and removes the folder."""
 
 import contextlib
 import os
@@ -13,7 +14,7 @@ import time
 
 
 def processes_in(folder):
-    """Those whose working folder is this one, or one in it; PostgreSQL's is that of its data."""
+    """Returns the processes whose current folder is this one or below it, as PostgreSQL's is."""
     folder = str(folder)
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
@@ -25,7 +26,7 @@ def processes_in(folder):
 
 
 def kill_all(folder):
-    """Until none is left; one may start others before it dies."""
+    """Kills until no process is left: one may start others before it dies."""
     while pids := processes_in(folder):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -34,7 +35,7 @@ def kill_all(folder):
 
 
 def watch(folder):
-    """Starts this program for the process that asks."""
+    """Starts this program for the calling process."""
     return subprocess.Popen(
         [sys.executable, "-B", __file__, str(os.getpid()), str(folder)],
         stdin=subprocess.DEVNULL,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/address.h"
 
 #include <arpa/inet.h>
@@ -13,16 +14,16 @@ int address_parse_port(unsigned *port, const char *text, struct error *error)
 
     if (digits == 0 || digits > 5 || text[digits] != '\0')
         return error_set(
-            error, ERROR_INPUT, "'%s' is no port; a port is a number from 0 to 65535", text);
+            error, ERROR_INPUT, "'%s' is not a port; a port is a number from 0 to 65535", text);
     for (const char *at = text; *at; at++)
         value = value * 10 + (unsigned)(*at - '0');
     if (value > 65535)
-        return error_set(error, ERROR_INPUT, "%s is no port; the greatest is 65535", text);
+        return error_set(error, ERROR_INPUT, "%s is not a port; the greatest is 65535", text);
     *port = value;
     return 0;
 }
 
-static bool is_host(const char *host, size_t length)
+static bool address_is_host(const char *host, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         if ((unsigned char)host[i] <= ' ' || strchr("/,[]", host[i]))
@@ -40,23 +41,22 @@ int address_set_host(struct address *address, const char *host, unsigned port, s
         host++;
         length -= 2;
     }
-    if (length == 0 || length >= sizeof address->host || !is_host(host, length))
-        return error_set(error, ERROR_INPUT, "'%s' is no host name or address", host);
+    if (length == 0 || length >= sizeof address->host || !address_is_host(host, length))
+        return error_set(error, ERROR_INPUT, "'%s' is not a host name or address", host);
     memcpy(address->host, host, length);
     address->port = port;
     return 0;
 }
 
-static int parse_unix(struct address *address, const char *path, struct error *error)
+static int address_parse_unix(struct address *address, const char *path, struct error *error)
 {
     memset(address, 0, sizeof *address);
     if (path[0] != '/' || path[1] == '\0')
-        return error_set(
-            error, ERROR_INPUT, "'unix://%s' names no socket; write unix:///path/of/socket", path);
-    if (strlen(path) >= sizeof address->path)
         return error_set(error, ERROR_INPUT,
-            "the path of a unix socket has at most %zu characters: %s", sizeof address->path - 1,
-            path);
+            "'unix://%s' is not the address of a socket; write unix:///path/of/socket", path);
+    if (strlen(path) >= sizeof address->path)
+        return error_set(error, ERROR_INPUT, "the path of a unix socket has at most %zu bytes: %s",
+            sizeof address->path - 1, path);
     address->is_unix = true;
     memcpy(address->path, path, strlen(path));
     return 0;
@@ -69,15 +69,15 @@ int address_parse(struct address *address, const char *text, struct error *error
     unsigned port = 0;
 
     if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
-        return parse_unix(address, text + strlen(UNIX_PREFIX), error);
+        return address_parse_unix(address, text + strlen(UNIX_PREFIX), error);
     if (!colon || colon == text || (size_t)(colon - text) >= sizeof host)
         return error_set(
-            error, ERROR_INPUT, "'%s' is no address; write HOST:PORT or [IPv6]:PORT", text);
+            error, ERROR_INPUT, "'%s' is not an address; write HOST:PORT or [IPv6]:PORT", text);
     memcpy(host, text, (size_t)(colon - text));
     host[colon - text] = '\0';
     if (host[0] != '[' && strchr(host, ':'))
         return error_set(error, ERROR_INPUT,
-            "'%s' is no address; an IPv6 address stands in brackets: [%s]:PORT", text, text);
+            "'%s' is not an address; write an IPv6 address in brackets: [%s]:PORT", text, text);
     if (address_parse_port(&port, colon + 1, error) != 0)
         return ERROR_INPUT;
     return address_set_host(address, host, port, error);
@@ -87,10 +87,9 @@ void address_format(const struct address *address, char text[ADDRESS_TEXT_BYTES]
 {
     if (address->is_unix)
         (void)snprintf(text, ADDRESS_TEXT_BYTES, UNIX_PREFIX "%s", address->path);
-    else if (strchr(address->host, ':'))
-        (void)snprintf(text, ADDRESS_TEXT_BYTES, "[%s]:%u", address->host, address->port);
     else
-        (void)snprintf(text, ADDRESS_TEXT_BYTES, "%s:%u", address->host, address->port);
+        (void)snprintf(text, ADDRESS_TEXT_BYTES, strchr(address->host, ':') ? "[%s]:%u" : "%s:%u",
+            address->host, address->port);
 }
 
 void address_format_number(const struct sockaddr *address, char text[ADDRESS_TEXT_BYTES])
@@ -103,10 +102,15 @@ void address_format_number(const struct sockaddr *address, char text[ADDRESS_TEX
         (void)snprintf(text, ADDRESS_TEXT_BYTES, "?");
 }
 
+unsigned address_port(const struct sockaddr *address)
+{
+    return ntohs(address->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
+                                                : ((const struct sockaddr_in *)address)->sin_port);
+}
+
 void address_format_socket(const struct sockaddr *address, char text[ADDRESS_TEXT_BYTES])
 {
     char number[ADDRESS_TEXT_BYTES];
-    unsigned port;
 
     if (address->sa_family == AF_UNIX) {
         (void)snprintf(text, ADDRESS_TEXT_BYTES, UNIX_PREFIX "%s",
@@ -114,8 +118,7 @@ void address_format_socket(const struct sockaddr *address, char text[ADDRESS_TEX
         return;
     }
     address_format_number(address, number);
-    port = ntohs(address->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
-                                                : ((const struct sockaddr_in *)address)->sin_port);
     (void)snprintf(text, ADDRESS_TEXT_BYTES,
-        address->sa_family == AF_INET6 ? "[%.250s]:%u" : "%.250s:%u", number, port);
+        address->sa_family == AF_INET6 ? "[%.250s]:%u" : "%.250s:%u", number,
+        address_port(address));
 }

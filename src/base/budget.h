@@ -1,9 +1,9 @@
-/* Memory that clients can make the server hold, all of them together.
+/* SPDX-License-Identifier: MIT */
+/* The budget: the memory that all clients together can make the server hold.
  *
- * Whoever holds some takes it from the budget, after the fact: who has to give some back
- * when more is used than there should be is decided elsewhere (server/relief.h). What
- * can be told before is asked for before: budget_admits for requests, budget_try for what
- * is made of them. */
+ * What is held is taken from the budget afterwards; when more is used than the limit, some of
+ * it has to be given back (server/memory_pressure.h). What can be refused or delayed asks
+ * first: requests with budget_admits, long answers with budget_try. */
 #ifndef PRSERVD_BUDGET_H
 #define PRSERVD_BUDGET_H
 
@@ -11,19 +11,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define BUDGET_SMALL_BYTES ((size_t)4096) /* a request of BitBake has a tenth of it */
+#define BUDGET_SMALL_BYTES ((size_t)4096) /* ten times the length of BitBake's requests */
 
 struct budget {
     size_t limit;
-    atomic_size_t used; /* any thread */
-    size_t under_way;   /* of it: requests that are worked on; the loop's */
+    atomic_size_t used; /* by any thread */
+    size_t under_way;   /* part of used: requests being worked on; loop's thread only */
+    size_t leaving;     /* part of used: requests of closed connections, which give it back when the
+                           work on them has ended; loop's thread only */
 };
 
 static inline void budget_init(struct budget *budget, size_t limit)
 {
     budget->limit = limit;
     atomic_init(&budget->used, 0);
-    budget->under_way = 0;
+    budget->under_way = budget->leaving = 0;
 }
 
 static inline void budget_take(struct budget *budget, size_t bytes)
@@ -41,12 +43,14 @@ static inline size_t budget_used(const struct budget *budget)
     return atomic_load_explicit(&budget->used, memory_order_relaxed);
 }
 
+/* Returns whether something has to be given back, beside what is leaving. The loop's thread. */
 static inline bool budget_is_over(const struct budget *budget)
 {
-    return budget_used(budget) > budget->limit;
+    return budget_used(budget) > budget->limit + budget->leaving;
 }
 
-/* Takes so much if there is room for it. A quarter is left for what is made of it. */
+/* Takes this much, or returns false if there is no room for it. A quarter is kept for what is
+ * made of it. */
 static inline bool budget_try(struct budget *budget, size_t bytes)
 {
     budget_take(budget, bytes);
@@ -56,20 +60,16 @@ static inline bool budget_try(struct budget *budget, size_t bytes)
     return false;
 }
 
-/* May a client hand in another request of about so many bytes, or must it wait? idle: it
- * has none under way. What is under way comes back by itself, because all that it waits
- * for has a deadline; so nobody waits forever. The more there is, the less is let in: from
- * a quarter of the budget, one request of each client; from three eighths, only small ones;
- * at half of it, none. Clients with small requests have the last part for themselves. */
-static inline bool budget_admits(const struct budget *budget, bool idle, size_t bytes)
+/* Returns whether a client may send another request of about this size, or has to wait. is_idle:
+ * it has none under way. Below a quarter of the budget all are admitted. The second quarter is
+ * kept for small requests, one of each client, so that neither large requests nor many of one
+ * client keep the others out. The second half is for what is made of the requests. A client does
+ * not wait for ever: whatever requests under way wait for has a deadline. */
+static inline bool budget_admits(const struct budget *budget, bool is_idle, size_t bytes)
 {
-    const size_t part = budget->limit / 8;
-
-    if (budget->under_way < 2 * part)
+    if (budget->under_way < budget->limit / 4)
         return true;
-    if (!idle || budget->under_way >= 4 * part)
-        return false;
-    return budget->under_way < 3 * part || bytes <= BUDGET_SMALL_BYTES;
+    return is_idle && bytes <= BUDGET_SMALL_BYTES && budget->under_way < budget->limit / 2;
 }
 
 #endif

@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/buffer.h"
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-static bool grow(struct buffer *buffer, size_t more)
+static bool buffer_grow(struct buffer *buffer, size_t more)
 {
     size_t wanted = buffer->capacity ? buffer->capacity : 128;
     char *bytes;
@@ -24,7 +27,7 @@ void buffer_append(struct buffer *buffer, const char *bytes, size_t length)
 {
     if (buffer->failed || length == 0)
         return;
-    if (buffer->capacity - buffer->length < length && !grow(buffer, length)) {
+    if (buffer->capacity - buffer->length < length && !buffer_grow(buffer, length)) {
         buffer->failed = true;
         return;
     }
@@ -40,6 +43,17 @@ void buffer_append_text(struct buffer *buffer, struct text text)
 void buffer_append_string(struct buffer *buffer, const char *string)
 {
     buffer_append(buffer, string, strlen(string));
+}
+
+void buffer_append_format(struct buffer *buffer, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    buffer_append_string(buffer, text);
 }
 
 void buffer_drop_front(struct buffer *buffer, size_t length)

@@ -1,10 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/digest.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 
 struct digest {
-    EVP_MD *kind; /* fetched once: that takes longer than a short text's digest */
+    EVP_MD *kind; /* fetched once; that takes longer than hashing a short text */
     EVP_MD_CTX *context;
     bool failed;
 };
@@ -15,6 +17,8 @@ struct digest *digest_create(void)
 
     if (!digest)
         return NULL;
+    /* Its memory is not freed at exit: a thread of libpq that connects may still be using it. */
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     digest->kind = EVP_MD_fetch(NULL, "SHA256", NULL);
     digest->context = EVP_MD_CTX_new();
     if (digest->kind && digest->context)

@@ -1,4 +1,5 @@
-/* SHA-256 over pieces of text. One thread at a time. */
+/* SPDX-License-Identifier: MIT */
+/* SHA-256 of a sequence of texts. One thread at a time. */
 #ifndef PRSERVD_DIGEST_H
 #define PRSERVD_DIGEST_H
 
@@ -10,17 +11,18 @@
 
 struct digest;
 
-/* NULL when memory ran out, or the library has no SHA-256. */
+/* Returns NULL if memory ran out, or the library has no SHA-256. */
 struct digest *digest_create(void);
 void digest_free(struct digest *digest); /* NULL is allowed */
 
-/* Starts anew. */
+/* Starts a new digest. */
 void digest_begin(struct digest *digest);
 
-/* A text without bytes adds nothing. */
+/* Adds a text; an empty one changes nothing. */
 void digest_add(struct digest *digest, struct text text);
 
-/* The digest of what was added since the beginning. False: something of it failed. */
+/* Ends the digest of everything that was added since digest_begin. Returns false if the library
+ * failed anywhere. */
 bool digest_end(struct digest *digest, unsigned char result[DIGEST_BYTES]);
 
 #endif

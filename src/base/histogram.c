@@ -1,11 +1,12 @@
-/* The first 32 values have a bucket each; then every power of two has 16 buckets. */
+/* SPDX-License-Identifier: MIT */
+/* Each value below 32 has a bucket of its own; above, each power of two has 16 buckets. */
 #include "base/histogram.h"
 
 #define LINEAR 32u
 #define STEPS 16u
 #define STEP_BITS 4u
 
-static unsigned bucket_of(uint64_t value)
+static unsigned histogram_bucket_of(uint64_t value)
 {
     unsigned power;
 
@@ -16,8 +17,8 @@ static unsigned bucket_of(uint64_t value)
            (unsigned)((value >> (power - STEP_BITS)) & (STEPS - 1));
 }
 
-/* The greatest value that falls into it. */
-static uint64_t upper_end(unsigned bucket)
+/* Returns the greatest value that belongs to a bucket. */
+static uint64_t histogram_upper_end(unsigned bucket)
 {
     unsigned shift;
 
@@ -29,7 +30,7 @@ static uint64_t upper_end(unsigned bucket)
 
 void histogram_add(struct histogram *histogram, uint64_t value)
 {
-    histogram->buckets[bucket_of(value)]++;
+    histogram->buckets[histogram_bucket_of(value)]++;
     histogram->count++;
     if (value > histogram->largest)
         histogram->largest = value;
@@ -43,7 +44,8 @@ uint64_t histogram_percentile(const struct histogram *histogram, double part)
     for (unsigned bucket = 0; bucket < HISTOGRAM_BUCKETS && histogram->count > 0; bucket++) {
         seen += histogram->buckets[bucket];
         if (seen >= wanted && seen > 0)
-            return upper_end(bucket) < histogram->largest ? upper_end(bucket) : histogram->largest;
+            return histogram_upper_end(bucket) < histogram->largest ? histogram_upper_end(bucket)
+                                                                    : histogram->largest;
     }
     return 0;
 }

@@ -1,5 +1,6 @@
-/* How long things took: counts in buckets that grow with the value, so that a
- * percentile is known to within 4 %, in constant memory. One thread at a time. */
+/* SPDX-License-Identifier: MIT */
+/* A histogram of durations. Its buckets grow with the value, so that percentiles are exact to
+ * within 4 %, in constant memory. One thread at a time. */
 #ifndef PRSERVD_HISTOGRAM_H
 #define PRSERVD_HISTOGRAM_H
 
@@ -15,8 +16,8 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, uint64_t value);
 
-/* The value that this part (0.5, 0.99) of all values does not exceed; 0 if there are
- * none. */
+/* Returns the value that this part (0.5, 0.99) of all values does not exceed, or 0 if there are no
+ * values. */
 uint64_t histogram_percentile(const struct histogram *histogram, double part);
 
 #endif

@@ -1,32 +1,20 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/text.h"
 
-#include <stdint.h>
-
-/* How many bytes follow the first one of a UTF-8 character; -1: none begins so. */
-static int count_following(unsigned char first, uint32_t *code)
+/* Returns how many bytes follow the first one of a UTF-8 character, or -1 if none begins so. *code
+ * becomes the first one's part of the character. */
+static int text_count_following(unsigned char first, uint32_t *code)
 {
-    if (first < 0x80) {
-        *code = first;
-        return 0;
-    }
-    if (first >= 0xc2 && first < 0xe0) {
-        *code = first & 0x1fu;
-        return 1;
-    }
-    if (first >= 0xe0 && first < 0xf0) {
-        *code = first & 0x0fu;
-        return 2;
-    }
-    *code = first & 0x07u;
-    return first >= 0xf0 && first < 0xf5 ? 3 : -1;
+    const int following = first < 0x80 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+
+    *code = following == 0 ? first : first & (0x3fu >> following);
+    return (first >= 0x80 && first < 0xc2) || first >= 0xf5 ? -1 : following;
 }
 
-/* Decodes the character there, in at most so many bytes. Returns its bytes, or 0 if there is
- * none. */
-static size_t decode(const char *at, size_t most, uint32_t *code)
+size_t text_decode(const char *at, size_t most, uint32_t *code)
 {
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    int following = count_following((unsigned char)*at, code);
+    int following = text_count_following((unsigned char)*at, code);
 
     if (following >= 0 && (size_t)following >= most)
         return 0;
@@ -47,7 +35,7 @@ bool text_is_utf8(struct text text)
 
     while (at < text.length) {
         uint32_t code;
-        size_t length = decode(text.bytes + at, text.length - at, &code);
+        size_t length = text_decode(text.bytes + at, text.length - at, &code);
 
         if (length == 0)
             return false;
@@ -56,8 +44,9 @@ bool text_is_utf8(struct text text)
     return true;
 }
 
-/* Controls, separators of lines, and what turns the direction of writing. */
-static bool is_printable(uint32_t code)
+/* Not printable are control characters, line separators, and those that change the direction of
+ * writing. */
+static bool text_is_printable(uint32_t code)
 {
     return code >= 0x20 && (code < 0x7f || code >= 0xa0) && code != 0x200e && code != 0x200f &&
            !(code >= 0x2028 && code <= 0x202e) && !(code >= 0x2066 && code <= 0x2069);
@@ -69,9 +58,9 @@ void text_make_printable(char *string)
 
     for (const char *from = string; *from;) {
         uint32_t code;
-        size_t length = decode(from, SIZE_MAX, &code); /* the NUL ends it */
+        size_t length = text_decode(from, SIZE_MAX, &code); /* the NUL ends every character */
 
-        if (length > 0 && is_printable(code)) {
+        if (length > 0 && text_is_printable(code)) {
             memmove(to, from, length);
             to += length;
         } else {

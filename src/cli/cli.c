@@ -1,129 +1,213 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
+
+#include "base/process.h"
+#include "client/prserv.h"
+#include "commit.h"
+#include "version.h"
 
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
-#define MOST_OPTIONS 24
+#define MAX_OPTIONS 24
+#define DEFAULT_SERVER "127.0.0.1:8585"
 
-int cli_misused(const struct cli *cli, const char *format, ...)
+/* ---- a run ---- */
+
+void cli_init(struct cli *cli, const char *program)
 {
-    const char *name = cli->command ? cli->command->name : NULL;
+    static const struct cli_command no_command = {.name = ""};
+    const char *host = getenv("PRSERV_HOST");
+
+    *cli = (struct cli){.program = program,
+        .command = &no_command,
+        .server = host && host[0] ? host : DEFAULT_SERVER};
+    process_open_standard_files();
+}
+
+int cli_finish(const struct cli *cli, int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    (void)fprintf(stderr, "%s: ", cli->program);
+    perror("standard output");
+    return status == CLI_OK ? CLI_FAILED : status;
+}
+
+void cli_print_version(const struct cli *cli)
+{
+    (void)printf("%s %s\n", cli->program, PRSERVD_VERSION PRSERVD_COMMIT);
+}
+
+/* Prints a message on standard error, after the names of the program and the command. */
+static void cli_print_message(const struct cli *cli, const char *format, va_list arguments)
+{
+    const char *name = cli->command->name;
+
+    (void)fprintf(stderr, "%s%s%s: ", cli->program, name[0] ? " " : "", name);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): both callers have started it */
+    (void)vfprintf(stderr, format, arguments);
+}
+
+int cli_fail(const struct cli *cli, int status, const char *format, ...)
+{
     va_list arguments;
 
-    (void)fprintf(stderr, "prserv%s%s: ", name ? " " : "", name ? name : "");
     va_start(arguments, format);
-    (void)vfprintf(stderr, format, arguments);
+    cli_print_message(cli, format, arguments);
     va_end(arguments);
-    (void)fprintf(stderr, "; see prserv%s%s --help\n", name ? " " : "", name ? name : "");
+    (void)fputs("\n", stderr);
+    return status;
+}
+
+int cli_usage_error(const struct cli *cli, const char *format, ...)
+{
+    const char *name = cli->command->name;
+    va_list arguments;
+
+    va_start(arguments, format);
+    cli_print_message(cli, format, arguments);
+    va_end(arguments);
+    (void)fprintf(stderr, "; see %s%s%s --help\n", cli->program, name[0] ? " " : "", name);
     return CLI_USAGE;
 }
 
-int cli_failed(const struct prserv_error *error)
+/* ---- options ---- */
+
+static void cli_print_help(const struct cli *cli)
 {
-    (void)fprintf(stderr, "prserv: %s\n", error->text);
-    switch (error->code) {
-    case PRSERV_ERROR_ARGUMENT:
-        return CLI_USAGE;
-    case PRSERV_ERROR_REFUSED:
-    case PRSERV_ERROR_MEMORY:
-    case PRSERV_ERROR_STOPPED:
-        return CLI_NO;
-    default:
-        return CLI_NO_CONNECTION;
-    }
+    const char *name = cli->command->name;
+    const char *arguments = cli->command->arguments;
+
+    (void)printf("Usage: %s [--server ADDRESS] [--timeout SECONDS] [--json]%s%s%s%s\n%s\n",
+        cli->program, name[0] ? " " : "", name, arguments[0] ? " " : "", arguments,
+        cli->command->summary);
+    if (cli->command->help)
+        (void)printf("\n%s", cli->command->help);
 }
 
-int cli_connect(const struct cli *cli, struct prserv **server)
-{
-    struct prserv_error error;
-
-    if (prserv_connect(server, cli->server, CLI_TIMEOUT_MS, &error) == 0)
-        return CLI_DONE;
-    return cli_failed(&error);
-}
-
-static int print_help(const struct cli_command *command)
-{
-    (void)printf("Usage: prserv [--server ADDRESS] [--json] %s %s\n%s\n", command->name,
-        command->arguments, command->summary);
-    if (command->help)
-        (void)printf("\n%s", command->help);
-    return CLI_DONE;
-}
-
-/* The command's options and everybody's, for getopt_long; val is the index, from 1. */
-static void make_long_options(const struct cli_option *options, struct option *long_options)
-{
-    int i = 0;
-
-    for (; options[i].name; i++)
-        long_options[i] = (struct option){.name = options[i].name,
-            .has_arg = options[i].value ? required_argument : no_argument,
-            .val = i + 1};
-    long_options[i] = (struct option){.name = NULL};
-}
-
-static int count(const struct cli_option *options)
+/* Translates options for getopt_long, which then returns an option's index plus one. Returns the
+ * number of options. */
+static int cli_make_long_options(const struct cli_option *options, struct option *long_options)
 {
     int n = 0;
 
-    while (options[n].name)
-        n++;
+    for (; options[n].name; n++)
+        long_options[n] = (struct option){.name = options[n].name,
+            .has_arg = options[n].value ? required_argument : no_argument,
+            .val = n + 1};
+    long_options[n] = (struct option){.name = NULL};
     return n;
 }
 
-/* optopt is the letter of a short option, 0 for a long one that there is not, and the
- * index of one with too much or too little. */
-static int refuse_option(const struct cli *cli, int found, const char *given)
+/* Appends a list of options with its end. Returns the number of options. */
+static size_t cli_append_options(
+    struct cli_option *options, size_t n, const struct cli_option *more)
+{
+    while (more && more->name)
+        options[n++] = *more++;
+    options[n].name = NULL;
+    return n;
+}
+
+/* Reports the option that getopt_long has refused. optopt is the letter of a short option, 0 for
+ * an unknown long one, and the val of a long one with an unexpected value. */
+static int cli_refuse_option(const struct cli *cli, int found, const char *given)
 {
     if (found == ':')
-        return cli_misused(cli, "the option %s needs a value", given);
-    if (optopt > MOST_OPTIONS)
-        return cli_misused(cli, "unknown option -%c", optopt >= ' ' && optopt < 127 ? optopt : '?');
-    return cli_misused(
+        return cli_usage_error(cli, "the option %s needs a value", given);
+    if (optopt > MAX_OPTIONS)
+        return cli_usage_error(
+            cli, "unknown option -%c", optopt >= ' ' && optopt < 127 ? optopt : '?');
+    return cli_usage_error(
         cli, optopt > 0 ? "the option takes no value: %s" : "unknown option %s", given);
 }
 
-bool cli_parse(struct cli *cli, int argc, char **argv, const struct cli_option *options, int least,
-    int most, char ***words, int *n_words, int *status)
+/* Reads the options, of which --help is the last. Permutes argv so that arguments come last, or
+ * stops at the first argument if letters begins with a plus. Returns CLI_OK or CLI_USAGE. */
+static int cli_read_options(const struct cli *cli, int argc, char **argv, const char *letters,
+    const struct cli_option *options)
+{
+    struct option long_options[MAX_OPTIONS];
+    const int n = cli_make_long_options(options, long_options);
+    int found;
+
+    opterr = 0;
+    optind = 0; /* resets getopt after an earlier call */
+    while ((found = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
+        const struct cli_option *option;
+
+        if (found == ':' || found == '?')
+            return cli_refuse_option(cli, found, argv[optind - 1]);
+        option = &options[found == 'h' ? n - 1 : found - 1];
+        if (option->flag)
+            *option->flag = true;
+        else
+            *option->value = optarg;
+    }
+    return CLI_OK;
+}
+
+int cli_read_seconds(
+    const struct cli *cli, const char *option, const char *text, double min, double *seconds)
+{
+    char *end;
+
+    *seconds = strtod(text, &end);
+    if (text[0] >= '0' && text[0] <= '9' && !*end && *seconds >= min && *seconds <= CLI_MAX_SECONDS)
+        return CLI_OK;
+    return cli_usage_error(
+        cli, "--%s takes seconds, from %g to %d, not '%s'", option, min, CLI_MAX_SECONDS, text);
+}
+
+static int cli_read_timeout(struct cli *cli)
+{
+    const unsigned usual_ms = cli->command->timeout_ms;
+    double seconds = 0;
+    int status = CLI_OK;
+
+    cli->timeout_ms = usual_ms > 0 ? usual_ms : PRSERV_TIMEOUT_MS;
+    if (cli->timeout)
+        status = cli_read_seconds(cli, "timeout", cli->timeout, 0.001, &seconds);
+    if (cli->timeout && status == CLI_OK)
+        cli->timeout_ms = (unsigned)(seconds * 1000);
+    return status;
+}
+
+bool cli_parse(struct cli *cli, int argc, char **argv, const struct cli_syntax *syntax,
+    struct cli_arguments *arguments)
 {
     bool help = false;
     const struct cli_option shared[] = {
         {"server", NULL, &cli->server},
+        {"timeout", NULL, &cli->timeout},
         {"json", &cli->json, NULL},
         {"help", &help, NULL},
         {NULL, NULL, NULL},
     };
-    struct cli_option all[MOST_OPTIONS];
-    struct option long_options[MOST_OPTIONS];
-    int n = count(options);
-    int found;
+    struct cli_option options[MAX_OPTIONS];
+    const size_t n = cli_append_options(options, 0, syntax->options);
 
-    memcpy(all, options, (size_t)n * sizeof *all);
-    memcpy(all + n, shared, sizeof shared);
-    make_long_options(all, long_options);
-    opterr = 0;
-    optind = 1;
-    while ((found = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
-        if (found == ':' || found == '?') {
-            *status = refuse_option(cli, found, argv[optind - 1]);
-            return false;
-        }
-        if (found == 'h')
-            help = true;
-        else if (all[found - 1].flag)
-            *all[found - 1].flag = true;
-        else
-            *all[found - 1].value = optarg;
-    }
-    *words = argv + optind;
-    *n_words = argc - optind;
-    *status = CLI_DONE;
+    (void)cli_append_options(options, n, shared);
+    arguments->status =
+        cli_read_options(cli, argc, argv, syntax->print_help ? "+:h" : ":h", options);
+    arguments->items = argv + optind;
+    arguments->n = argc - optind;
+    if (arguments->status != CLI_OK)
+        return false;
+    if (help && syntax->print_help)
+        syntax->print_help();
+    else if (help)
+        cli_print_help(cli);
     if (help)
-        *status = print_help(cli->command);
-    else if (*n_words < least || *n_words > most)
-        *status = cli_misused(cli, "wrong number of arguments: %s", cli->command->arguments);
-    return !help && *status == CLI_DONE;
+        return false;
+    arguments->status = cli_read_timeout(cli);
+    if (arguments->status != CLI_OK)
+        return false;
+    if (arguments->n < syntax->min_arguments || arguments->n > syntax->max_arguments)
+        arguments->status =
+            cli_usage_error(cli, "wrong number of arguments: %s", cli->command->arguments);
+    return arguments->status == CLI_OK;
 }

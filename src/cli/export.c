@@ -1,269 +1,314 @@
-/* export: the server's rows, as they come, to a file. */
+/* SPDX-License-Identifier: MIT */
+/* export: writes the server's rows to a file as they arrive. */
 #include "cli/commands.h"
-#include "cli/outfile.h"
+#include "cli/connect.h"
 #include "cli/progress.h"
-#include "cli/rows.h"
+#include "cli/rows/outfile.h"
+#include "cli/rows/rows.h"
+#include "client/field.h"
 
 #include <stdio.h>
 #include <string.h>
 
-struct asked {
+struct export_options {
     const char *format;
     const char *version;
     const char *pkgarch;
     const char *checksum;
     bool all;
     bool lockdown;
-    const char *file; /* NULL or "-": standard output */
+    bool spreadsheet;
+    const char *max_time; /* seconds; NULL: the library's default */
+    const char *file;     /* NULL or "-": standard output */
 };
 
-struct exporting {
+struct exporter {
+    const struct cli *cli;
+    const struct export_options *options;
+    double max_s; /* for the export; 0: no limit */
     struct row_writer *writer;
-    const struct outfile *out; /* what it writes to */
+    struct outfile out; /* file of the writer */
     struct progress progress;
-    bool begun;
+    bool begun; /* the writer has written the beginning of the file */
     unsigned long rows;
     unsigned long left_out;
-    struct error error; /* why the row callback did not go on */
+    struct error error; /* why the row callback stopped the export */
 };
 
-static bool ends_with(const char *text, const char *end)
+/* Reports exporter->error. Returns status. */
+static int export_cmd_fail(const struct exporter *exporter, int status)
+{
+    return cli_fail(exporter->cli, status, "%s", exporter->error.text);
+}
+
+/* ---- options ---- */
+
+static bool export_cmd_ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text);
 
     return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
-static bool is_standard(const struct asked *asked)
+static bool export_cmd_is_stdout(const struct export_options *options)
 {
-    return !asked->file || strcmp(asked->file, "-") == 0;
+    return !options->file || strcmp(options->file, "-") == 0;
 }
 
-/* The format that was asked for, or the one that fits the file's name. */
-static const char *choose_format(const struct cli *cli, const struct asked *asked)
+/* Returns the format given with --format, or the one that fits the file's name. */
+static const char *export_cmd_choose_format(
+    const struct cli *cli, const struct export_options *options)
 {
-    if (asked->format)
-        return asked->format;
-    if (is_standard(asked))
+    if (options->format)
+        return options->format;
+    if (export_cmd_is_stdout(options))
         return cli->json ? "json" : "conf";
-    if (ends_with(asked->file, ".json"))
+    if (export_cmd_ends_with(options->file, ".json"))
         return "json";
-    return ends_with(asked->file, ".csv") ? "csv" : "conf";
+    return export_cmd_ends_with(options->file, ".csv") ? "csv" : "conf";
 }
 
-/* Of all rows, those of one checksum don't tell their packages' greatest values. */
-static bool lacks_packages(const struct asked *asked)
+/* Returns whether the export tells the greatest value of each package. It does not if it has all
+ * rows, but only those of one checksum. */
+static bool export_cmd_has_greatest(const struct export_options *options)
 {
-    return asked->all && asked->checksum && asked->checksum[0] != '\0';
+    return !options->all || !options->checksum || options->checksum[0] == '\0';
 }
 
-static struct row_writer *make_writer(const struct asked *asked, const char *format, FILE *file)
+/* Returns CLI_OK, or reports which options exclude each other. */
+static int export_cmd_check_options(
+    const struct cli *cli, const struct export_options *options, const char *format)
+{
+    const bool is_conf = strcmp(format, "conf") == 0;
+    const bool is_json = strcmp(format, "json") == 0;
+
+    if (!is_conf && !is_json && strcmp(format, "csv") != 0)
+        return cli_usage_error(cli, "unknown format '%s': use conf, json or csv", format);
+    if (options->spreadsheet && strcmp(format, "csv") != 0)
+        return cli_usage_error(cli, "--spreadsheet needs the format csv");
+    if (options->lockdown && !is_conf)
+        return cli_usage_error(cli, "--lockdown needs the format conf");
+    if (options->lockdown && !export_cmd_has_greatest(options))
+        return cli_usage_error(cli, "--lockdown needs the greatest value of each package, which "
+                                    "--all with --checksum does not export");
+    if (cli->json && export_cmd_is_stdout(options) && !is_json)
+        return cli_usage_error(
+            cli, "--json on standard output needs the format json; or name a FILE");
+    return CLI_OK;
+}
+
+static struct row_writer *export_cmd_create_writer(
+    const struct export_options *options, const char *format, FILE *file)
 {
     if (strcmp(format, "json") == 0)
-        return json_writer_new(file);
+        return json_writer_create(file);
     return strcmp(format, "csv") == 0
-               ? csv_writer_new(file)
-               : conf_writer_new(file, asked->lockdown, !lacks_packages(asked));
+               ? csv_writer_create(file, options->spreadsheet)
+               : conf_writer_create(file, options->lockdown, export_cmd_has_greatest(options));
 }
 
-/* ---- while it comes ---- */
+/* ---- receiving rows ---- */
 
-static void name_left_out(void *context, struct text what, const char *why)
+/* Reports a row or line that the format can't hold. */
+static void export_cmd_report_left_out(void *context, struct text what, const char *reason)
 {
-    struct exporting *exporting = context;
+    struct exporter *exporter = context;
 
-    progress_end(&exporting->progress);
-    exporting->left_out++;
-    (void)fprintf(stderr, "prserv: left out, conf can't hold it: %s\n  %.*s\n", why,
-        (int)what.length, what.bytes);
+    struct error line;
+
+    progress_clear(&exporter->progress);
+    exporter->left_out++;
+    (void)error_set(&line, 0, "%.*s", (int)what.length, what.bytes);
+    (void)fprintf(stderr, "prserv: left out, conf can't hold it: %s\n  %s\n", reason, line.text);
 }
 
-static void begin(struct exporting *exporting, struct text metainfo)
+static void export_cmd_begin_file(struct exporter *exporter, struct text metainfo)
 {
-    if (!exporting->begun)
-        exporting->writer->begin(exporting->writer, metainfo);
-    exporting->begun = true;
+    if (!exporter->begun)
+        exporter->writer->begin(exporter->writer, metainfo);
+    exporter->begun = true;
 }
 
-static int take_metainfo(void *context, struct prserv_text json)
+static int export_cmd_on_metainfo(void *context, struct prserv_text json)
 {
-    begin(context, field_text(json));
+    export_cmd_begin_file(context, field_text(json));
     return 0;
 }
 
-static int take_row(void *context, const struct prserv_row *row)
+static int export_cmd_on_row(void *context, const struct prserv_row *received)
 {
-    struct exporting *exporting = context;
+    struct exporter *exporter = context;
+    const struct row row = field_row(received);
     int result;
 
-    begin(exporting, (struct text){.bytes = NULL});
-    exporting->rows++;
-    progress_row(&exporting->progress, 0, 0);
-    result = exporting->writer->row(exporting->writer, row, &exporting->error);
-    if (result == 0 && ferror(exporting->writer->file))
-        result = outfile_failed(exporting->out, &exporting->error);
+    export_cmd_begin_file(exporter, (struct text){.bytes = NULL});
+    exporter->rows++;
+    progress_row(&exporter->progress, 0, 0);
+    result = exporter->writer->row(exporter->writer, &row, &exporter->error);
+    if (result == 0 && ferror(exporter->writer->file))
+        result = outfile_failed(&exporter->out, &exporter->error);
     return result;
 }
 
-static struct prserv_text filter(const char *text)
+static struct prserv_text export_cmd_filter(const char *text)
 {
     return prserv_text(text ? text : "");
 }
 
-static int export_rows(
-    struct prserv *server, const struct asked *asked, struct exporting *exporting)
+/* Exports the rows and writes the end of the file. */
+static int export_cmd_write_rows(struct exporter *exporter, struct prserv *server)
 {
-    const struct prserv_export export = {
-        .version = filter(asked->version),
-        .pkgarch = filter(asked->pkgarch),
-        .checksum = filter(asked->checksum),
-        .history = asked->all,
+    const struct export_options *options = exporter->options;
+    const struct prserv_export request = {
+        .version = export_cmd_filter(options->version),
+        .pkgarch = export_cmd_filter(options->pkgarch),
+        .checksum = export_cmd_filter(options->checksum),
+        .history = options->all,
         .colinfo = true,
-        .row = take_row,
-        .metainfo = take_metainfo,
-        .context = exporting,
+        .row = export_cmd_on_row,
+        .metainfo = export_cmd_on_metainfo,
+        .context = exporter,
     };
     struct prserv_error error;
     int result;
 
-    progress_begin(&exporting->progress, "exported");
-    result = prserv_export(server, &export, &error);
-    progress_end(&exporting->progress);
-    if (result == PRSERV_ERROR_STOPPED) {
-        (void)fprintf(stderr, "prserv export: %s\n", exporting->error.text);
-        return CLI_NO;
-    }
+    prserv_set_export_time(server, (unsigned)(exporter->max_s * 1000));
+    progress_begin(&exporter->progress, "exported");
+    result = prserv_export(server, &request, &error);
+    progress_clear(&exporter->progress);
+    if (result == PRSERV_ERROR_STOPPED)
+        return export_cmd_fail(exporter, CLI_FAILED);
     if (result != 0)
-        return cli_failed(&error);
-    begin(exporting, (struct text){.bytes = NULL});
-    if (exporting->writer->end(exporting->writer, &exporting->error) == 0)
-        return CLI_DONE;
-    (void)fprintf(stderr, "prserv export: %s\n", exporting->error.text);
-    return CLI_NO;
+        return cli_report_error(&error);
+    export_cmd_begin_file(exporter, (struct text){.bytes = NULL});
+    if (exporter->writer->end(exporter->writer, &exporter->error) == 0)
+        return CLI_OK;
+    return export_cmd_fail(exporter, CLI_FAILED);
 }
 
-/* ---- before and after ---- */
+/* ---- the command ---- */
 
-static int finish(const struct cli *cli, const struct asked *asked, struct exporting *exporting,
-    struct outfile *out)
-{
-    bool report = cli->json && out->path;
-
-    if (outfile_commit(out, &exporting->error) != 0) {
-        (void)fprintf(stderr, "prserv export: %s\n", exporting->error.text);
-        return CLI_NO;
-    }
-    if (report)
-        (void)printf("{\"rows\":%lu,\"left_out\":%lu}\n", exporting->rows, exporting->left_out);
-    if (exporting->left_out > 0)
-        (void)fprintf(stderr, "prserv: %lu left out of %s; json and csv hold everything\n",
-            exporting->left_out, asked->file ? asked->file : "the output");
-    return exporting->left_out > 0 ? CLI_NO : CLI_DONE;
-}
-
-static int connect_and_export(
-    const struct cli *cli, const struct asked *asked, struct exporting *exporting)
+static int export_cmd_connect_and_write(struct exporter *exporter)
 {
     struct prserv *server;
-    int status = cli_connect(cli, &server);
+    int status = cli_connect(exporter->cli, &server);
 
-    if (status == CLI_DONE) {
-        status = export_rows(server, asked, exporting);
+    if (status == CLI_OK) {
+        status = export_cmd_write_rows(exporter, server);
         prserv_close(server);
     }
     return status;
 }
 
-static int export_to(const struct cli *cli, const struct asked *asked, const char *format)
+/* Puts the file in its place and reports what was left out. */
+static int export_cmd_finish(struct exporter *exporter)
 {
-    struct exporting exporting = {.begun = false};
-    struct outfile out;
+    const char *file = exporter->options->file;
+    const bool prints_counts = exporter->cli->json && exporter->out.path;
+
+    if (outfile_commit(&exporter->out, &exporter->error) != 0)
+        return export_cmd_fail(exporter, CLI_FAILED);
+    if (prints_counts)
+        (void)printf("{\"rows\":%lu,\"left_out\":%lu}\n", exporter->rows, exporter->left_out);
+    if (exporter->left_out == 0)
+        return CLI_OK;
+    (void)fprintf(stderr, "prserv: %lu left out of %s; json and csv hold everything\n",
+        exporter->left_out, file ? file : "the output");
+    return CLI_FAILED;
+}
+
+static int export_cmd_to_file(struct exporter *exporter, const char *format)
+{
+    struct row_writer *writer;
     int status;
 
-    if (outfile_open(&out, asked->file, &exporting.error) != 0) {
-        (void)fprintf(stderr, "prserv export: %s\n", exporting.error.text);
-        return CLI_USAGE;
-    }
-    exporting.out = &out;
-    exporting.writer = make_writer(asked, format, out.file);
-    if (exporting.writer) {
-        exporting.writer->left_out = name_left_out;
-        exporting.writer->context = &exporting;
-        status = connect_and_export(cli, asked, &exporting);
+    if (outfile_open(&exporter->out, exporter->options->file, &exporter->error) != 0)
+        return export_cmd_fail(exporter, CLI_USAGE);
+    writer = export_cmd_create_writer(exporter->options, format, exporter->out.file);
+    if (writer) {
+        writer->left_out = export_cmd_report_left_out;
+        writer->context = exporter;
+        exporter->writer = writer;
+        status = export_cmd_connect_and_write(exporter);
     } else {
-        (void)fprintf(stderr, "prserv export: out of memory, or no room for a temporary file\n");
-        status = CLI_NO;
+        status =
+            cli_fail(exporter->cli, CLI_FAILED, "out of memory, or no space for a temporary file");
     }
-    if (status == CLI_DONE)
-        status = finish(cli, asked, &exporting, &out);
+    if (status == CLI_OK)
+        status = export_cmd_finish(exporter);
     else
-        outfile_discard(&out);
-    row_writer_free(exporting.writer);
+        outfile_discard(&exporter->out);
+    row_writer_free(writer);
     return status;
 }
 
-static int run_export(struct cli *cli, int argc, char **argv)
+static int export_cmd_run(struct cli *cli, int argc, char **argv)
 {
-    struct asked asked = {.format = NULL};
+    struct export_options values = {.format = NULL};
+    struct exporter exporter = {.cli = cli, .options = &values, .max_s = PRSERV_EXPORT_MS / 1000.0};
     const struct cli_option options[] = {
-        {"format", NULL, &asked.format},
-        {"all", &asked.all, NULL},
-        {"version", NULL, &asked.version},
-        {"pkgarch", NULL, &asked.pkgarch},
-        {"checksum", NULL, &asked.checksum},
-        {"lockdown", &asked.lockdown, NULL},
+        {"format", NULL, &values.format},
+        {"all", &values.all, NULL},
+        {"version", NULL, &values.version},
+        {"pkgarch", NULL, &values.pkgarch},
+        {"checksum", NULL, &values.checksum},
+        {"lockdown", &values.lockdown, NULL},
+        {"spreadsheet", &values.spreadsheet, NULL},
+        {"max-time", NULL, &values.max_time},
         {NULL, NULL, NULL},
     };
+    const struct cli_syntax syntax = {.options = options, .max_arguments = 1};
+    struct cli_arguments arguments;
     const char *format;
-    char **words;
-    int n_words;
     int status;
 
-    if (!cli_parse(cli, argc, argv, options, 0, 1, &words, &n_words, &status))
-        return status;
-    asked.file = n_words > 0 ? words[0] : NULL;
-    format = choose_format(cli, &asked);
-    if (strcmp(format, "conf") != 0 && strcmp(format, "json") != 0 && strcmp(format, "csv") != 0)
-        return cli_misused(cli, "there is no format '%s': conf, json or csv", format);
-    if (asked.lockdown && strcmp(format, "conf") != 0)
-        return cli_misused(cli, "--lockdown is for the format conf");
-    if (asked.lockdown && lacks_packages(&asked))
-        return cli_misused(cli, "--lockdown needs every package's greatest value, which --all "
-                                "with --checksum does not bring");
-    if (cli->json && is_standard(&asked) && strcmp(format, "json") != 0)
-        return cli_misused(cli, "--json on standard output is for the format json; or name a FILE");
-    return export_to(cli, &asked, format);
+    if (!cli_parse(cli, argc, argv, &syntax, &arguments))
+        return arguments.status;
+    values.file = arguments.n > 0 ? arguments.items[0] : NULL;
+    format = export_cmd_choose_format(cli, &values);
+    status = export_cmd_check_options(cli, &values, format);
+    if (status == CLI_OK && values.max_time)
+        status = cli_read_seconds(cli, "max-time", values.max_time, 0, &exporter.max_s);
+    return status == CLI_OK ? export_cmd_to_file(&exporter, format) : status;
 }
 
 const struct cli_command command_export = {
     .name = "export",
     .arguments = "[FILE] [--format conf|json|csv] [--all] [--version V] [--pkgarch A]\n"
-                 "       [--checksum C] [--lockdown]",
-    .summary = "write the server's rows to a file, or to standard output",
+                 "       [--checksum C] [--lockdown] [--spreadsheet] [--max-time SECONDS]",
+    .summary = "write the server's rows to a file or to standard output",
     .help =
-        "      --format conf   OE-core's: PRAUTO$<version>$<pkgarch>$<checksum> = \"<value>\";\n"
-        "                      the default, unless FILE ends with .json or .csv\n"
+        "      --format conf   OE-core's format: PRAUTO$<version>$<pkgarch>$<checksum> = "
+        "\"<value>\";\n"
+        "                      the default, unless the name of FILE ends with .json or .csv\n"
         "      --format json   {\"metainfo\": {...}, \"datainfo\": [{\"version\", \"pkgarch\",\n"
-        "                      \"checksum\", \"value\"}, ...]}, a row on each line\n"
+        "                      \"checksum\", \"value\"}, ...]}, with one row on each line\n"
         "      --format csv    RFC 4180, with the header version,pkgarch,checksum,value\n"
-        "      --all           every row (history), not only those with the greatest value of\n"
-        "                      their package\n"
-        "      --version V     only rows of this version\n"
-        "      --pkgarch A     only rows of this pkgarch\n"
-        "      --checksum C    only rows of this checksum; with --all, conf then has no\n"
-        "                      PRAUTO_<version>_<pkgarch> lines\n"
-        "      --lockdown      conf: write PRSERV_LOCKDOWN = \"1\" too, so that a build that\n"
-        "                      includes the file asks no server\n"
-        "      --json          to standard output: --format json; to a FILE: print how many\n"
-        "                      rows were read, and how many things were left out\n"
+        "      --all           export every row (history), not only the rows with the greatest\n"
+        "                      value of their package\n"
+        "      --version V     export only rows of this version\n"
+        "      --pkgarch A     export only rows of this pkgarch\n"
+        "      --checksum C    export only rows of this checksum; with --all, a conf file then\n"
+        "                      has no PRAUTO_<version>_<pkgarch> lines\n"
+        "      --lockdown      conf: add PRSERV_LOCKDOWN = \"1\", so that a build that includes "
+        "the\n"
+        "                      file does not ask a server\n"
+        "      --spreadsheet   csv for a spreadsheet program: a cell that it would take for a\n"
+        "                      formula (it begins with = + - @) gets an apostrophe before it.\n"
+        "                      The header has capitals, and import refuses the file\n"
+        "      --max-time SECONDS\n"
+        "                      the longest time for the whole export [3600]; 0: no limit\n"
+        "      --json          to standard output: --format json; to a FILE: print the number of\n"
+        "                      rows that were read and of rows and lines that were left out\n"
         "\n"
-        "FILE appears, or replaces an older one, when it is complete; after a failure the older\n"
-        "one is as it was. Without FILE, or with -, standard output is written.\n"
+        "FILE appears, or replaces an older file, when it is complete; after a failure the\n"
+        "older file is unchanged. Without FILE, or with -, the rows go to standard output.\n"
+        "On a terminal, control characters are printed as question marks.\n"
         "\n"
-        "conf holds what BitBake's parser can hold in the name of a variable: ASCII letters,\n"
-        "digits and -_+.${}/~: but no ${name}, no _append, _prepend or _remove, no override\n"
-        ":append, :prepend or :remove at the end, and no $ in pkgarch or checksum. Rows with\n"
-        "anything else, and rows without a revision, are named on standard error and left out,\n"
-        "and the exit status is 1. json and csv hold everything.\n",
-    .run = run_export,
+        "A conf file can hold what BitBake's parser accepts in a variable's name: ASCII\n"
+        "letters, digits and -_+.${}/~: but no ${name}, no _append, _prepend or _remove, no\n"
+        "override :append, :prepend or :remove at the end, and no $ in pkgarch or checksum.\n"
+        "Other rows, and rows without a revision, are left out and reported on standard\n"
+        "error, and the exit status is 1. json and csv hold everything.\n",
+    .run = export_cmd_run,
 };

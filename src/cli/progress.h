@@ -1,5 +1,6 @@
-/* How far a long work is: a line on standard error that is written over and over. Only if
- * that is a terminal, and only once the work has taken a second. One thread. */
+/* SPDX-License-Identifier: MIT */
+/* A progress line on standard error, rewritten in place. It is shown only on a terminal, and only
+ * after the first second. One thread. */
 #ifndef PRSERV_PROGRESS_H
 #define PRSERV_PROGRESS_H
 
@@ -7,19 +8,19 @@
 #include <stdint.h>
 
 struct progress {
-    const char *what; /* "exported"; borrowed */
-    bool wanted;      /* standard error is a terminal */
-    bool shown;
-    uint64_t next_ms; /* not before */
+    const char *verb; /* "exported"; borrowed */
+    bool is_terminal; /* standard error is one */
+    bool shown;       /* the line is on the terminal */
+    uint64_t next_ms; /* earliest time of the next update */
     uint64_t rows;
 };
 
-void progress_begin(struct progress *progress, const char *what);
+void progress_begin(struct progress *progress, const char *verb);
 
-/* One row more. at of most is done; most 0: nobody knows how much there is. */
-void progress_row(struct progress *progress, uint64_t at, uint64_t most);
+/* Counts a row. done of total bytes or rows are processed; a total of 0 is unknown. */
+void progress_row(struct progress *progress, uint64_t done, uint64_t total);
 
-/* Takes the line away. */
-void progress_end(struct progress *progress);
+/* Removes the line; it comes back with a later row. */
+void progress_clear(struct progress *progress);
 
 #endif

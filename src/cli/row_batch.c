@@ -1,33 +1,35 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/row_batch.h"
 
-static const char missing[] = ""; /* stands for "has bytes" until the batch is sealed */
+#define KEEP_BYTES ((size_t)8 * 1024 * 1024)
 
-static struct text copy(struct buffer *bytes, struct text text)
+static const char placeholder[] = ""; /* bytes of a text until the batch is sealed */
+
+static struct text row_batch_copy(struct buffer *bytes, struct text text)
 {
     if (!text.bytes)
         return text;
     buffer_append_text(bytes, text);
     buffer_append(bytes, "", 1);
-    return (struct text){.bytes = missing, .length = text.length};
+    return (struct text){.bytes = placeholder, .length = text.length};
 }
 
 void row_batch_add(struct row_batch *batch, const struct row *row)
 {
     batch->rows[batch->n++] = (struct row){
-        .version = copy(&batch->bytes, text_not_null(row->version)),
-        .pkgarch = copy(&batch->bytes, text_not_null(row->pkgarch)),
-        .checksum = copy(&batch->bytes, text_not_null(row->checksum)),
-        .value = copy(&batch->bytes, row->value),
+        .version = row_batch_copy(&batch->bytes, text_not_null(row->version)),
+        .pkgarch = row_batch_copy(&batch->bytes, text_not_null(row->pkgarch)),
+        .checksum = row_batch_copy(&batch->bytes, text_not_null(row->checksum)),
+        .value = row_batch_copy(&batch->bytes, row->value),
     };
 }
 
-bool row_batch_is_full(const struct row_batch *batch)
+bool row_batch_is_full(const struct row_batch *batch, size_t rows, size_t bytes)
 {
-    return batch->n == ROW_BATCH_ROWS || batch->bytes.length >= ROW_BATCH_BYTES ||
-           buffer_failed(&batch->bytes);
+    return batch->n >= rows || batch->bytes.length >= bytes || buffer_failed(&batch->bytes);
 }
 
-static void place(struct text *text, const char **at)
+static void row_batch_place(struct text *text, const char **at)
 {
     if (!text->bytes)
         return;
@@ -42,15 +44,15 @@ int row_batch_seal(struct row_batch *batch, struct error *error)
     if (buffer_failed(&batch->bytes))
         return error_set_memory(error);
     for (size_t i = 0; i < batch->n; i++) {
-        place(&batch->rows[i].version, &at);
-        place(&batch->rows[i].pkgarch, &at);
-        place(&batch->rows[i].checksum, &at);
-        place(&batch->rows[i].value, &at);
+        row_batch_place(&batch->rows[i].version, &at);
+        row_batch_place(&batch->rows[i].pkgarch, &at);
+        row_batch_place(&batch->rows[i].checksum, &at);
+        row_batch_place(&batch->rows[i].value, &at);
     }
     return 0;
 }
 
-void row_batch_take_out(struct row_batch *batch, size_t at)
+void row_batch_remove(struct row_batch *batch, size_t at)
 {
     batch->n--;
     memmove(&batch->rows[at], &batch->rows[at + 1], (batch->n - at) * sizeof *batch->rows);
@@ -59,10 +61,10 @@ void row_batch_take_out(struct row_batch *batch, size_t at)
 void row_batch_empty(struct row_batch *batch)
 {
     batch->n = 0;
-    buffer_reset(&batch->bytes, 2 * ROW_BATCH_BYTES);
+    buffer_reset(&batch->bytes, KEEP_BYTES);
 }
 
-void row_batch_free(struct row_batch *batch)
+void row_batch_deinit(struct row_batch *batch)
 {
     buffer_free(&batch->bytes);
 }

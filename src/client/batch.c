@@ -1,36 +1,24 @@
-/* Many requests at once, in windows: as many as the server takes at a time are sent
- * together, then answered one by one. Each request has an error of its own; what ends
- * the batch is a connection that breaks. */
-#include "client/answer.h"
+/* SPDX-License-Identifier: MIT */
+/* Batches. Requests are sent in windows, as many together as the server accepts, and their answers
+ * are read one by one. Each request has an error of its own; only a broken connection ends the
+ * batch. */
 #include "client/handle.h"
 
-#define WINDOW 128                     /* requests that are under way; prservd takes that many */
-#define KEEP_BYTES ((size_t)64 * 1024) /* memory kept from window to window */
+#define WINDOW 128 /* requests under way; prservd accepts that many */
 
-static enum request_kind kind_of(const struct prserv_request *asked)
+static enum request_kind client_batch_kind_of(const struct prserv_request *asked)
 {
     return asked->row.value.bytes ? REQUEST_IMPORT_ONE : REQUEST_GET_PR;
 }
 
-static struct request to_request(const struct prserv_request *asked)
+/* Writes the requests of a window. One that can't be asked gets an error, and is left out. */
+static int client_batch_write_window(const struct prserv *server, struct prserv_request *requests,
+    size_t n, struct buffer *lines, struct prserv_error *error)
 {
-    return (struct request){
-        .kind = kind_of(asked),
-        .version = field_text(asked->row.version),
-        .pkgarch = field_text(asked->row.pkgarch),
-        .checksum = field_text(asked->row.checksum),
-        .value = field_text(asked->row.value),
-        .history = asked->history,
-    };
-}
-
-/* Those that can't be asked have an error afterwards, and are left out. */
-static int write_window(const struct prserv *server, struct prserv_request *requests, size_t n,
-    struct buffer *lines, struct prserv_error *error)
-{
-    buffer_reset(lines, KEEP_BYTES);
+    buffer_reset(lines, BUFFER_KEEP_BYTES);
     for (size_t i = 0; i < n; i++) {
-        const struct request request = to_request(&requests[i]);
+        const struct request request = handle_request(
+            client_batch_kind_of(&requests[i]), &requests[i].row, requests[i].history);
         int result = handle_write(lines, &request, &requests[i].error);
 
         if (result == PRSERV_ERROR_ARGUMENT) {
@@ -43,28 +31,29 @@ static int write_window(const struct prserv *server, struct prserv_request *requ
     return 0;
 }
 
-/* Returns only what ends the batch. */
-static int take_answer(const struct prserv *server, struct prserv_request *asked,
+/* Reads an answer into its request. Fails only with what ends the batch. */
+static int client_batch_take_answer(const struct prserv *server, struct prserv_request *asked,
     struct text answer, struct prserv_error *error)
 {
-    int result = kind_of(asked) == REQUEST_IMPORT_ONE
-                     ? answer_read_imported(answer, field_text(asked->row.value), &asked->error)
-                     : answer_read_revision(answer, true, &asked->revision, &asked->error);
+    int result = client_batch_kind_of(asked) == REQUEST_IMPORT_ONE
+                     ? handle_read_imported(answer, field_text(asked->row.value), &asked->error)
+                     : handle_read_revision(answer, true, &asked->revision, &asked->error);
 
     if (result == PRSERV_ERROR_REFUSED)
-        handle_blame(server, kind_of(asked), &asked->error);
+        handle_blame(server, client_batch_kind_of(asked), &asked->error);
     if (result == 0 || result == PRSERV_ERROR_REFUSED)
         return 0;
     *error = asked->error;
     return result;
 }
 
-/* *answered counts those that are done with, also after an error. */
-static int run_window(struct prserv *server, struct prserv_request *requests, size_t n,
+/* Sends a window and reads its answers. *answered is the number of finished requests, also after an
+ * error. */
+static int client_batch_run_window(struct prserv *server, struct prserv_request *requests, size_t n,
     struct buffer *lines, size_t *answered, struct prserv_error *error)
 {
     bool sent = false;
-    int result = write_window(server, requests, n, lines, error);
+    int result = client_batch_write_window(server, requests, n, lines, error);
 
     for (*answered = 0; result == 0 && *answered < n; ++*answered) {
         struct prserv_request *asked = &requests[*answered];
@@ -76,7 +65,7 @@ static int run_window(struct prserv *server, struct prserv_request *requests, si
                       : handle_start(server, buffer_text(lines), &answer, NULL, error);
         sent = true;
         if (result == 0)
-            result = take_answer(server, asked, answer, error);
+            result = client_batch_take_answer(server, asked, answer, error);
         if (result != 0)
             return result;
     }
@@ -100,11 +89,11 @@ int prserv_batch(struct prserv *server, struct prserv_request *requests, size_t 
         size_t n = n_requests - done < WINDOW ? n_requests - done : WINDOW;
         size_t answered;
 
-        result = run_window(server, requests + done, n, &lines, &answered, error);
+        result = client_batch_run_window(server, requests + done, n, &lines, &answered, error);
         done += answered;
     }
     buffer_free(&lines);
-    kind = done < n_requests ? kind_of(&requests[done]) : REQUEST_GET_PR;
+    kind = done < n_requests ? client_batch_kind_of(&requests[done]) : REQUEST_GET_PR;
     result = handle_end(server, kind, result, error);
     for (; done < n_requests; done++)
         requests[done].error = *error;

@@ -1,9 +1,11 @@
-/* The socket never blocks; wait_for is where time passes, and where it runs out. */
+/* SPDX-License-Identifier: MIT */
+/* The socket does not block, except while it connects. Otherwise time passes, and runs out, in
+ * channel_wait_for. */
 #include "client/channel.h"
 
 #include "base/clock.h"
-#include "client/fail.h"
-#include "wire/opening.h"
+#include "client/client_error.h"
+#include "wire/handshake.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,8 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ANSWER_BYTES ((size_t)256 * 1024 * 1024) /* of one that is kept as a whole */
-#define EARLY_BYTES ((size_t)32 * 1024 * 1024)   /* of answers that come while requests are sent */
+#define ANSWER_BYTES ((size_t)256 * 1024 * 1024) /* the longest that is kept as a whole */
+#define EARLY_BYTES ((size_t)32 * 1024 * 1024)   /* answers that arrive while requests are sent */
 
 void channel_init(struct channel *channel)
 {
@@ -28,7 +30,7 @@ void channel_init(struct channel *channel)
 void channel_hurry(struct channel *channel, unsigned timeout_ms)
 {
     channel->deadline_ms = clock_ms() + timeout_ms;
-    channel->heard = false;
+    channel->has_received = false;
 }
 
 void channel_close(struct channel *channel)
@@ -47,18 +49,18 @@ bool channel_is_quiet(const struct channel *channel)
     return channel->framer.start == channel->framer.input.length && poll(&ready, 1, 0) == 0;
 }
 
-static int broken(struct prserv_error *error, const char *what)
+static int channel_broken(struct prserv_error *error, const char *what)
 {
-    return fail(error, PRSERV_ERROR_CONNECTION, "%s", what);
+    return client_error_set(error, PRSERV_ERROR_CONNECTION, "%s", what);
 }
 
-static int late(struct prserv_error *error)
+static int channel_late(struct prserv_error *error)
 {
-    return fail(error, PRSERV_ERROR_TIMEOUT, "no answer in time");
+    return client_error_set(error, PRSERV_ERROR_TIMEOUT, "no answer in time");
 }
 
-/* At most what poll takes. */
-static int left_ms(const struct channel *channel)
+/* Returns the time until the deadline, as poll takes it. */
+static int channel_left_ms(const struct channel *channel)
 {
     uint64_t now_ms = clock_ms();
 
@@ -67,26 +69,26 @@ static int left_ms(const struct channel *channel)
     return channel->deadline_ms - now_ms < INT_MAX ? (int)(channel->deadline_ms - now_ms) : INT_MAX;
 }
 
-/* Waits until the socket is ready for one of these. */
-static int wait_for(const struct channel *channel, short events, struct prserv_error *error)
+/* Waits until the socket is ready for one of these events. */
+static int channel_wait_for(const struct channel *channel, short events, struct prserv_error *error)
 {
     struct pollfd ready = {.fd = channel->descriptor, .events = events};
     int wait_ms;
     int count;
 
     do {
-        wait_ms = left_ms(channel);
+        wait_ms = channel_left_ms(channel);
         count = poll(&ready, 1, wait_ms);
     } while ((count < 0 && errno == EINTR) || (count == 0 && wait_ms == INT_MAX));
     if (count == 0)
-        return late(error);
-    return count < 0 ? broken(error, strerror(errno)) : 0;
+        return channel_late(error);
+    return count < 0 ? channel_broken(error, strerror(errno)) : 0;
 }
 
 /* ---- sending and receiving ---- */
 
-/* Takes what has come; *none: nothing had. */
-static int receive(struct channel *channel, bool *none, struct prserv_error *error)
+/* Reads what has arrived. *none says that nothing had. */
+static int channel_receive_bytes(struct channel *channel, bool *none, struct prserv_error *error)
 {
     char bytes[64 * 1024];
     struct error reason;
@@ -96,25 +98,17 @@ static int receive(struct channel *channel, bool *none, struct prserv_error *err
     if (*none)
         return 0;
     if (got == 0)
-        return broken(error, "the server closed the connection");
+        return channel_broken(error, "the server closed the connection");
     if (got < 0)
-        return broken(error, strerror(errno));
-    channel->heard = true;
+        return channel_broken(error, strerror(errno));
+    channel->has_received = true;
     if (framer_feed(&channel->framer, bytes, (size_t)got, &reason) != 0)
-        return fail(error, PRSERV_ERROR_MEMORY, "%s", reason.text);
+        return client_error_set(error, PRSERV_ERROR_MEMORY, "%s", reason.text);
     return 0;
 }
 
-static int receive_more(struct channel *channel, struct prserv_error *error)
-{
-    bool none;
-    int result = receive(channel, &none, error);
-
-    return result == 0 && none ? wait_for(channel, POLLIN, error) : result;
-}
-
-/* A server that closes may have said why: what can't be sent any more is forgotten then,
- * and who reads on gets its words, or the failure. */
+/* A server that closes the connection may have sent the reason before. So a failure to send ends
+ * the sending without an error; the next channel_receive returns that reason, or the failure. */
 int channel_send(struct channel *channel, struct text text, struct prserv_error *error)
 {
     while (text.length > 0) {
@@ -123,20 +117,20 @@ int channel_send(struct channel *channel, struct text text, struct prserv_error 
         int result = 0;
 
         if (sent > 0) {
-            text.bytes += sent;
-            text.length -= (size_t)sent;
+            text = text_from(text, (size_t)sent);
         } else if (errno == EAGAIN) {
-            result = wait_for(channel, POLLOUT | POLLIN, error);
+            result = channel_wait_for(channel, POLLOUT | POLLIN, error);
             if (result == 0)
-                result = receive(channel, &none, error);
+                result = channel_receive_bytes(channel, &none, error);
             if (result == PRSERV_ERROR_CONNECTION)
                 return 0;
             if (result == 0 && channel->framer.input.length > EARLY_BYTES)
-                return fail(error, PRSERV_ERROR_PROTOCOL, "it sends more than it was asked for");
+                return client_error_set(
+                    error, PRSERV_ERROR_PROTOCOL, "the server sends more than it was asked for");
         } else if (errno == EPIPE || errno == ECONNRESET) {
             return 0;
         } else if (errno != EINTR) {
-            result = broken(error, strerror(errno));
+            result = channel_broken(error, strerror(errno));
         }
         if (result != 0)
             return result;
@@ -144,12 +138,13 @@ int channel_send(struct channel *channel, struct text text, struct prserv_error 
     return 0;
 }
 
-static int lost(
+static int channel_lost(
     const struct channel *channel, struct prserv_error *error, const struct error *reason)
 {
     if (buffer_failed(&channel->framer.stream))
-        return fail(error, PRSERV_ERROR_MEMORY, "%s", reason->text);
-    return fail(error, PRSERV_ERROR_PROTOCOL, "the answer can't be read: %s", reason->text);
+        return client_error_set(error, PRSERV_ERROR_MEMORY, "%s", reason->text);
+    return client_error_set(
+        error, PRSERV_ERROR_PROTOCOL, "the answer can't be read: %s", reason->text);
 }
 
 int channel_receive(
@@ -160,12 +155,15 @@ int channel_receive(
         enum framer_result framed =
             last ? framer_next_piece(&channel->framer, received, last, &reason)
                  : framer_next_message(&channel->framer, received, &reason);
+        bool none = false;
         int result;
 
         if (framed == FRAMER_READY)
             return 0;
-        result =
-            framed == FRAMER_LOST ? lost(channel, error, &reason) : receive_more(channel, error);
+        result = framed == FRAMER_LOST ? channel_lost(channel, error, &reason)
+                                       : channel_receive_bytes(channel, &none, error);
+        if (result == 0 && none)
+            result = channel_wait_for(channel, POLLIN, error);
         if (result != 0)
             return result;
     }
@@ -173,56 +171,52 @@ int channel_receive(
 
 /* ---- connecting ---- */
 
-static int connect_socket(struct channel *channel, const struct sockaddr *address, socklen_t length,
-    struct prserv_error *error)
+/* Returns whether connect has to be called again after this errno: it was interrupted, or its time
+ * is over, which channel_left_ms decides. */
+static bool channel_is_connecting(int reason)
 {
-    int reason = 0;
-    socklen_t reason_length = sizeof reason;
+    return reason == EINTR || reason == EAGAIN || reason == EINPROGRESS || reason == EALREADY;
+}
+
+/* Connects a socket, which blocks until then: when the backlog of a server is full, connecting a
+ * non-blocking UNIX socket fails at once. */
+static int channel_connect_socket(struct channel *channel, const struct sockaddr *address,
+    socklen_t length, struct prserv_error *error)
+{
+    int result;
 
     if (channel->descriptor >= 0)
         (void)close(channel->descriptor);
-    channel->descriptor = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    channel->descriptor = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (channel->descriptor < 0)
-        return broken(error, strerror(errno));
-    if (connect(channel->descriptor, address, length) != 0) {
-        if (errno != EINPROGRESS)
-            return broken(error, strerror(errno));
-        if (wait_for(channel, POLLOUT, error) != 0)
-            return error->code;
-        (void)getsockopt(channel->descriptor, SOL_SOCKET, SO_ERROR, &reason, &reason_length);
-    }
-    return reason == 0 ? 0 : broken(error, strerror(reason));
-}
-
-/* Where the queue of a busy server is full, a unix socket that does not block is turned
- * away at once; so this one blocks until it is connected. */
-static int connect_unix(
-    struct channel *channel, const struct address *server, struct prserv_error *error)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int result;
-
-    memcpy(address.sun_path, server->path, sizeof address.sun_path);
-    channel->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (channel->descriptor < 0)
-        return broken(error, strerror(errno));
+        return channel_broken(error, strerror(errno));
     do {
-        int wait_ms = left_ms(channel);
+        int wait_ms = channel_left_ms(channel);
         struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000L};
 
         if (wait_ms == 0)
-            return late(error);
+            return channel_late(error);
         (void)setsockopt(channel->descriptor, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-        result = connect(channel->descriptor, (struct sockaddr *)&address, sizeof address);
-    } while (result != 0 && (errno == EINTR || errno == EAGAIN));
+        result = connect(channel->descriptor, address, length);
+    } while (result != 0 && channel_is_connecting(errno));
     if (result != 0 || fcntl(channel->descriptor, F_SETFL, O_NONBLOCK) != 0)
-        return broken(error, strerror(errno));
+        return channel_broken(error, strerror(errno));
     return 0;
 }
 
-/* Each address of a name has its share of the time that is left: one that is silent leaves
- * the next ones theirs. */
-static int connect_tcp(
+static int channel_connect_unix(
+    struct channel *channel, const struct address *server, struct prserv_error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    memcpy(address.sun_path, server->path, sizeof address.sun_path);
+    return channel_connect_socket(
+        channel, (const struct sockaddr *)&address, sizeof address, error);
+}
+
+/* Each address of the name gets an equal share of the time that is left, so that a silent one
+ * leaves time for the others. */
+static int channel_connect_tcp(
     struct channel *channel, const struct address *server, struct prserv_error *error)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
@@ -236,7 +230,7 @@ static int connect_tcp(
     (void)snprintf(port, sizeof port, "%u", server->port);
     result = getaddrinfo(server->host, port, &hints, &addresses);
     if (result != 0)
-        return broken(error, gai_strerror(result));
+        return channel_broken(error, gai_strerror(result));
     for (const struct addrinfo *each = addresses; each; each = each->ai_next)
         n_left++;
     result = PRSERV_ERROR_CONNECTION;
@@ -245,7 +239,7 @@ static int connect_tcp(
 
         channel->deadline_ms =
             now_ms < deadline_ms ? now_ms + (deadline_ms - now_ms) / n_left-- : deadline_ms;
-        result = connect_socket(channel, each->ai_addr, each->ai_addrlen, error);
+        result = channel_connect_socket(channel, each->ai_addr, each->ai_addrlen, error);
     }
     channel->deadline_ms = deadline_ms;
     freeaddrinfo(addresses);
@@ -254,10 +248,30 @@ static int connect_tcp(
     return result;
 }
 
-int channel_open(struct channel *channel, const struct address *address, struct prserv_error *error)
+/* Sends the handshake, with more header lines before the empty line. */
+static int channel_shake_hands(
+    struct channel *channel, struct text headers, struct prserv_error *error)
 {
-    int result = address->is_unix ? connect_unix(channel, address, error)
-                                  : connect_tcp(channel, address, error);
+    struct buffer lines = BUFFER_EMPTY;
+    int result;
 
-    return result == 0 ? channel_send(channel, text_of(OPENING_CLIENT), error) : result;
+    buffer_append(&lines, HANDSHAKE_CLIENT, strlen(HANDSHAKE_CLIENT) - 1);
+    buffer_append_text(&lines, headers);
+    buffer_append_string(&lines, "\n");
+    result = buffer_failed(&lines) ? client_error_set(error, PRSERV_ERROR_MEMORY, "out of memory")
+                                   : channel_send(channel, buffer_text(&lines), error);
+    buffer_free(&lines);
+    return result;
+}
+
+int channel_open(struct channel *channel, const struct address *address, struct text headers,
+    struct prserv_error *error)
+{
+    struct prserv_error reason;
+    int result = address->is_unix ? channel_connect_unix(channel, address, &reason)
+                                  : channel_connect_tcp(channel, address, &reason);
+
+    if (result == 0)
+        result = channel_shake_hands(channel, headers, &reason);
+    return result == 0 ? 0 : client_error_set(error, result, "can't connect: %s", reason.text);
 }

@@ -1,6 +1,7 @@
-/* A connection to a server for a program that may wait: connects, sends, receives, and
- * gives up when the time is over. One thread at a time. Fails with the codes of
- * prserv.h; after an error it is only good for channel_close. */
+/* SPDX-License-Identifier: MIT */
+/* A connection to a server, blocking, with a deadline. One thread at a time.
+ *
+ * Functions fail with the codes of prserv.h. After an error, only channel_close may be called. */
 #ifndef PRSERV_CHANNEL_H
 #define PRSERV_CHANNEL_H
 
@@ -13,38 +14,40 @@
 #include <stdint.h>
 
 struct channel {
-    int descriptor;       /* -1: not connected; non-blocking */
-    uint64_t deadline_ms; /* set by channel_hurry */
+    int descriptor;       /* of the socket, which does not block; -1 while not connected */
+    uint64_t deadline_ms; /* of everything that is done now; set by channel_hurry */
     struct framer framer;
-    bool heard; /* something came since channel_hurry */
+    bool has_received; /* bytes have arrived since channel_hurry */
 };
 
+/* Starts without a connection. */
 void channel_init(struct channel *channel);
 
-/* From now on what is done has to be done within this time. */
+/* Sets the deadline of what follows. */
 void channel_hurry(struct channel *channel, unsigned timeout_ms);
 
-/* Connects and sends the opening of the protocol. Resolving a name takes the time that
- * it takes. */
-PRSERV_CHECK int channel_open(
-    struct channel *channel, const struct address *address, struct prserv_error *error);
+/* Connects, and sends the handshake (HANDSHAKE_CLIENT without its last line, headers, and that).
+ * The deadline does not limit the resolving of a name. */
+PRSERV_CHECK int channel_open(struct channel *channel, const struct address *address,
+    struct text headers, struct prserv_error *error);
 
-/* Is there nothing to be read? Something is when the server closed the connection. Only
- * while it is connected. */
+/* Returns whether nothing can be read: no bytes, and no end, which a server that closed the
+ * connection leaves. The channel must be connected. */
 bool channel_is_quiet(const struct channel *channel);
 
-/* Sends everything; what comes meanwhile is kept, so that two sides that both want to
- * send first don't wait for each other. A connection that the server closed is no error
- * here: reading finds out, after what the server had to say. */
+/* Sends a text. Answers that arrive meanwhile are kept, so that both sides may send at the same
+ * time. If the server has closed the connection, this is not an error: channel_receive reports it,
+ * after what the server sent before. */
 PRSERV_CHECK int channel_send(
     struct channel *channel, struct text text, struct prserv_error *error);
 
-/* The next message, or, if last is given, the next piece of one (*last: the message ends
- * with it); borrowed until the next call. */
+/* Receives the next message, or, if last is not NULL, the next piece of one; *last says that the
+ * message ends with it. The text is borrowed until the next call. */
 PRSERV_CHECK int channel_receive(
     struct channel *channel, struct text *received, bool *last, struct prserv_error *error);
 
-/* Ends the connection, if there is one; it may be opened again, with the same deadline. */
+/* Closes the connection, if there is one. The channel can be opened again, with the same
+ * deadline. */
 void channel_close(struct channel *channel);
 
 #endif

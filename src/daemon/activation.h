@@ -1,6 +1,6 @@
-/* What a service manager hands over, and what it wants to be told: the protocols of
- * sd_listen_fds(3) and sd_notify(3). Built without libsystemd, nothing is ever handed
- * over and nothing told. */
+/* SPDX-License-Identifier: MIT */
+/* Inherited sockets and notifications of a service manager: the protocols of sd_listen_fds(3) and
+ * sd_notify(3). Without libsystemd, there are no sockets and no notifications. */
 #ifndef PRSERVD_ACTIVATION_H
 #define PRSERVD_ACTIVATION_H
 
@@ -9,17 +9,28 @@
 
 #include <stddef.h>
 
-#define ACTIVATION_MOST_SOCKETS 64
+#define ACTIVATION_MAX_SOCKETS 64
 
-/* Finds the sockets that this process has inherited (LISTEN_FDS, LISTEN_PID), none in
- * most cases; one that LISTEN_FDNAMES calls "ro" is read-only. They are the caller's,
- * and no child of this process inherits them. To be called before there are threads,
- * and in the process that was started: a fork is another one. Fails with ERROR_SYSTEM. */
+/* Finds the sockets that this process has inherited (LISTEN_FDS, LISTEN_PID), usually none; a
+ * socket named "ro" in LISTEN_FDNAMES is read-only. They are the caller's, and children of this
+ * process do not inherit them. To be called before there are threads, and in the process that the
+ * service manager has started, not in a fork of it. Fails with ERROR_SYSTEM. */
 ERROR_MUST_CHECK int activation_take_sockets(
-    struct server_inherited sockets[ACTIVATION_MOST_SOCKETS], size_t *n_sockets,
+    struct server_inherited sockets[ACTIVATION_MAX_SOCKETS], size_t *n_sockets,
     struct error *error);
 
-/* Tells the service manager (NOTIFY_SOCKET), if there is one. */
-void activation_tell(enum server_phase phase);
+enum activation_phase {
+    ACTIVATION_SERVING, /* after the start, and after a reload */
+    ACTIVATION_RELOADING,
+    ACTIVATION_STOPPING,
+};
+
+/* Notifies the service manager (NOTIFY_SOCKET), if any. From any thread. */
+void activation_notify(enum activation_phase phase);
+
+/* Tells the service manager that the event loop turns (WATCHDOG=1, if the manager has asked for
+ * that: WATCHDOG_USEC), and, when it has changed, a line about the server (STATUS=). To be called
+ * about once a second by the loop's thread. */
+void activation_tell(const char *summary);
 
 #endif

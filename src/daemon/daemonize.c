@@ -1,40 +1,48 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/daemonize.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char serving[] = "serving";
+static const char serving[] = "serving\n";
+static const char progress = '\t'; /* begins a line that is neither success nor failure */
 
-_Noreturn static void fail(const char *what)
+_Noreturn static void daemonize_fail(const char *what)
 {
     (void)fprintf(stderr, "prservd: can't %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
-/* The foreground: reads the report to its end. */
-_Noreturn static void wait_for_report(int descriptor)
+/* Prints the lines of the report until its end, in the foreground process. */
+_Noreturn static void daemonize_wait_for_report(int descriptor)
 {
-    char report[1024];
-    size_t length = 0;
-    ssize_t got;
+    FILE *report = fdopen(descriptor, "r");
+    char line[1024];
+    bool is_serving = false;
+    bool has_failed = false; /* and has said so */
 
-    while (length < sizeof report - 1 &&
-           ((got = read(descriptor, report + length, sizeof report - 1 - length)) > 0 ||
-               (got < 0 && errno == EINTR)))
-        length += got > 0 ? (size_t)got : 0;
-    report[length] = '\0';
-    if (strcmp(report, serving) == 0)
-        exit(0);
-    (void)fprintf(stderr, "prservd: %s\n", length ? report : "the server died while it started");
-    exit(1);
+    if (!report)
+        daemonize_fail("read from a pipe");
+    while (fgets(line, sizeof line, report)) {
+        const bool is_progress = line[0] == progress;
+
+        is_serving = strcmp(line, serving) == 0;
+        has_failed = has_failed || (!is_serving && !is_progress);
+        if (!is_serving)
+            (void)fprintf(stderr, "prservd: %s", is_progress ? line + 1 : line);
+    }
+    if (!is_serving && !has_failed)
+        (void)fprintf(stderr, "prservd: the server died during its start\n");
+    exit(is_serving ? 0 : 1);
 }
 
-static void detach_terminal(void)
+static void daemonize_detach_terminal(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -53,32 +61,37 @@ int daemonize(void)
     pid_t child;
 
     if (pipe2(ends, O_CLOEXEC) != 0)
-        fail("make a pipe");
+        daemonize_fail("create a pipe");
     child = fork();
     if (child < 0)
-        fail("go to the background");
+        daemonize_fail("go to the background");
     if (child > 0) {
         (void)close(ends[1]);
         (void)waitpid(child, NULL, 0);
-        wait_for_report(ends[0]);
+        daemonize_wait_for_report(ends[0]);
     }
     (void)close(ends[0]);
     (void)setsid();
-    child = fork(); /* no session leader: it never gets a terminal again */
+    child = fork(); /* not a session leader, so it never gets a terminal again */
     if (child < 0)
-        fail("go to the background");
+        daemonize_fail("go to the background");
     if (child > 0)
         _exit(0);
-    detach_terminal();
+    daemonize_detach_terminal();
     return ends[1];
+}
+
+void daemonize_tell(int descriptor, const char *text)
+{
+    if (dprintf(descriptor, "%c%s\n", progress, text) < 0) {
+        /* The foreground process has ended, so there is nobody to report to. */
+    }
 }
 
 void daemonize_report(int descriptor, const char *failure)
 {
-    const char *report = failure ? failure : serving;
-
-    if (write(descriptor, report, strlen(report)) < 0) {
-        /* The foreground is gone; it hears nothing, and that is all. */
+    if (dprintf(descriptor, "%s%s", failure ? failure : serving, failure ? "\n" : "") < 0) {
+        /* as above */
     }
     (void)close(descriptor);
 }

@@ -1,222 +1,276 @@
+/* SPDX-License-Identifier: MIT */
 /* prservd: reads its options, then runs, starts or stops a server. */
+#include "base/process.h"
+#include "commit.h"
 #include "daemon/activation.h"
-#include "daemon/confine.h"
+#include "daemon/bus_error.h"
 #include "daemon/daemonize.h"
 #include "daemon/options.h"
 #include "daemon/pidfile.h"
+#include "daemon/sandbox.h"
+#include "daemon/signals.h"
+#include "daemon/stop.h"
 #include "server/server.h"
 #include "version.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#define STOP_MS 15000
-#define DAEMON_LOG "prserv.log"
+#define DEFAULT_LOG "prserv.log" /* with --start */
 
-static int complain(const struct error *error, int status)
+/* Reports an error on standard error. Returns the exit status. */
+static int daemon_fail(const struct error *error, int status)
 {
     (void)fprintf(stderr, "prservd: %s\n", error->text);
     return status;
 }
 
-/* A connection is a descriptor: take as many as we are allowed to have. */
-static void raise_descriptor_limit(void)
+static void daemon_find_pidfile(const struct options *options, char path[PATH_MAX])
 {
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static void find_pidfile(const struct options *options, char path[PATH_MAX])
-{
-    if (options->pid_file)
-        (void)snprintf(path, PATH_MAX, "%s", options->pid_file);
+    if (options->settings.pid_file)
+        (void)snprintf(path, PATH_MAX, "%s", options->settings.pid_file);
     else
         pidfile_path(&options->listeners[0].address, path);
 }
 
 /* ---- running ---- */
 
-/* While it starts, which may mean to wait for a lock, nothing has been answered. */
-static void end_at_once(int number)
-{
-    (void)number;
-    _exit(1);
-}
-
-/* What a running prservd holds. */
-struct process {
+/* A running prservd, from its start to its end. */
+struct daemon {
+    const struct options *options;
+    int report; /* descriptor for daemonize_report; -1: none */
     struct log *log;
-    struct server_inherited inherited[ACTIVATION_MOST_SOCKETS];
+    struct server_inherited inherited[ACTIVATION_MAX_SOCKETS];
     size_t n_inherited;
-    struct pidfile pidfile;
+    struct signals signals;
     struct server *server;
 };
 
-static int set_up(struct process *process, const struct options *options, struct error *error)
+static void daemon_ignore_signals(void)
 {
-    const bool replaced = process->n_inherited > 0 && options->listens_by_default;
-    const struct server_options server_options = {
-        .file = options->file,
-        .file_read = options->file_read,
-        .read_only = options->read_only,
-        .sync = options->sync,
-        .max_message_bytes = options->max_message_bytes,
-        .max_memory_bytes = options->max_memory_bytes,
-        .listeners = options->listeners,
-        .n_listeners = replaced ? 0 : options->n_listeners,
-        .inherited = process->inherited,
-        .n_inherited = process->n_inherited,
-        .tell = activation_tell,
-        .upstream = options->has_upstream ? &options->upstream : NULL,
-        .log = process->log,
-    };
-    char path[PATH_MAX];
-
-    if (options->command == COMMAND_START || options->pid_file) {
-        find_pidfile(options, path);
-        if (pidfile_create(&process->pidfile, path, error) != 0)
-            return ERROR_SYSTEM;
-    }
-    return server_create(&process->server, &server_options, error);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is an error for clients */
 }
 
-static void log_start(const struct options *options, struct log *log)
+/* Returns the log file; NULL: standard error. */
+static const char *daemon_log_file(const struct options *options)
 {
+    if (!options->settings.log_file && options->command == COMMAND_START)
+        return DEFAULT_LOG;
+    return options->settings.log_file;
+}
+
+/* Tells the terminal of --start; the log has it, too. */
+static void daemon_tell_waiting(void *context, const char *text)
+{
+    const struct daemon *daemon = context;
+
+    if (daemon->report >= 0)
+        daemonize_tell(daemon->report, text);
+}
+
+/* Ends the process because nothing may be answered any more, not even what is ready to be sent. The
+ * next start recognises the pid file and sockets as left over. */
+static void daemon_exit_at_once(void)
+{
+    _exit(1);
+}
+
+static int daemon_create_server(struct daemon *daemon, struct error *error)
+{
+    const struct options *options = daemon->options;
+    const struct settings *settings = &options->settings;
+    const bool uses_inherited = daemon->n_inherited > 0 && options->listens_by_default;
+    const struct server_options server_options = {
+        .file = settings->file,
+        .file_read = settings->file_read,
+        .read_only = settings->read_only,
+        .history = settings->history,
+        .sync = settings->sync,
+        .stale_ok = settings->stale_ok,
+        .patience_ms = settings->patience_ms,
+        .new_database = settings->new_database,
+        .accept_rollback = settings->accept_rollback,
+        .state_dir = settings->state_dir,
+        .audit = settings->audit,
+        .audit_keep_days = settings->audit_keep_days,
+        .max_message_bytes = settings->max_message_bytes,
+        .max_memory_bytes = settings->max_memory_bytes,
+        .listeners = options->listeners,
+        .n_listeners = uses_inherited ? 0 : options->n_listeners,
+        .inherited = daemon->inherited,
+        .n_inherited = daemon->n_inherited,
+        .tell_waiting = daemon_tell_waiting,
+        .tell_context = daemon,
+        .on_tick = activation_tell,
+        .on_loss = daemon_exit_at_once,
+        .upstream = options->has_upstream ? &options->upstream : NULL,
+        .http = settings->http,
+        .n_http = settings->n_http,
+        .commit = PRSERVD_COMMIT,
+        .log = daemon->log,
+    };
+
+    return server_create(&daemon->server, &server_options, error);
+}
+
+/* Opens the pid file and the server, while signals are handled. */
+static int daemon_open(struct daemon *daemon, struct error *error)
+{
+    const struct options *options = daemon->options;
+    char path[PATH_MAX];
+    int result = 0;
+
+    if (options->command == COMMAND_START || options->settings.pid_file) {
+        daemon_find_pidfile(options, path);
+        result = signals_create_pidfile(&daemon->signals, path, error);
+    }
+    if (result == 0)
+        result = daemon_create_server(daemon, error);
+    if (result != 0)
+        return result;
+    signals_set_server(&daemon->signals, daemon->server);
+    return server_open(daemon->server, error);
+}
+
+static void daemon_log_start(const struct options *options, struct log *log)
+{
+    const struct settings *settings = &options->settings;
     char upstream[ADDRESS_TEXT_BYTES] = "none";
     char name[PATH_MAX];
     char name_read[PATH_MAX];
 
     if (options->has_upstream)
         address_format(&options->upstream, upstream);
-    store_name(options->file, name, sizeof name);
-    log_write(log, LOG_INFO, "prservd %s serves %s%s, upstream: %s", PRSERVD_VERSION, name,
-        options->read_only ? " (read-only)" : "", upstream);
-    if (options->file_read) {
-        store_name(options->file_read, name_read, sizeof name_read);
+    store_name(settings->file, name, sizeof name);
+    log_write(log, LOG_INFO, "prservd %s serves %s%s%s, upstream: %s", PRSERVD_VERSION, name,
+        settings->read_only ? " (read-only)" : "", settings->history ? " in history mode" : "",
+        upstream);
+    if (settings->file_read) {
+        store_name(settings->file_read, name_read, sizeof name_read);
         log_write(log, LOG_INFO, "Look-ups and exports read from %s", name_read);
     }
-    if (options->sync != STORE_SYNC_FULL && !options->read_only)
+    if (settings->sync != STORE_SYNC_FULL && !settings->read_only)
         log_write(log, LOG_WARNING,
-            "With --sync other than full, the power failing can take back answers that were sent");
-    if (options->read_only && store_kind_of(options->file) == STORE_SQLITE &&
-        access(options->file, F_OK) != 0)
-        log_write(
-            log, LOG_WARNING, "%s is not there: nothing is known until somebody makes it", name);
+            "With --sync other than full, a power failure can undo answers that were sent");
+    if (settings->read_only && store_kind_of(settings->file) == STORE_SQLITE &&
+        access(settings->file, F_OK) != 0)
+        log_write(log, LOG_WARNING,
+            "%s does not exist yet; look-ups return nothing until it is created", name);
 }
 
-/* The database is open and the threads run; no client has been heard yet. Without the filter it
- * serves as well. */
-static void give_up_system_calls(struct log *log)
+/* Serves until a signal ends the server. */
+static void daemon_serve(struct daemon *daemon)
 {
     struct error error;
 
-    if (confine(&error) != 0)
-        log_write(log, LOG_WARNING, "%s; serving without it", error.text);
+    daemon_log_start(daemon->options, daemon->log);
+    /* The database is open and the threads run, but no client has been served. */
+    if (sandbox_enter(&error) != 0)
+        log_write(daemon->log, LOG_WARNING, "%s; serving without it", error.text);
+    server_start(daemon->server);
+    signals_serve(&daemon->signals);
+    activation_notify(ACTIVATION_SERVING);
+    (void)signals_report(&daemon->signals, NULL);
+    server_run(daemon->server);
 }
 
-/* report: the descriptor that waits to hear how the start went, or -1. */
-static int run(struct process *process, const struct options *options, int report)
+/* Reports a failed start on standard error, unless the log is there. */
+static void daemon_print_failure(const struct daemon *daemon, const struct error *error)
 {
-    const char *log_file = options->log_file;
+    if (daemon_log_file(daemon->options) || !daemon->log)
+        (void)daemon_fail(error, 1);
+}
+
+/* Runs the server until its end. Returns the exit status. */
+static int daemon_run_server(struct daemon *daemon)
+{
     struct error error;
+    int result = daemon_open(daemon, &error);
+    const int status = result == 0 ? 0 : 1;
     bool clean;
-    int result;
 
-    if (!log_file && options->command == COMMAND_START)
-        log_file = DAEMON_LOG;
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error for clients */
-    (void)signal(SIGTERM, end_at_once);
-    (void)signal(SIGINT, end_at_once);
-    raise_descriptor_limit();
-    result = log_open(&process->log, log_file, options->log_level, &error);
     if (result == 0)
-        result = set_up(process, options, &error);
-    if (result == 0) {
-        log_start(options, process->log);
-        give_up_system_calls(process->log);
-        server_start(process->server);
-        if (report >= 0)
-            daemonize_report(report, NULL);
-        server_run(process->server);
-    }
-    clean = server_free(process->server);
-    pidfile_remove(&process->pidfile);
-    log_write(process->log, result == 0 ? LOG_INFO : LOG_CRITICAL, "%s",
-        result == 0 ? "Stopped" : error.text);
-    if (result != 0 && report >= 0)
-        daemonize_report(report, error.text);
-    else if (result != 0 && (log_file || !process->log))
-        (void)complain(&error, 1);
+        bus_error_watch(daemon->log);
+    if (result == 0)
+        daemon_serve(daemon);
+    signals_set_server(&daemon->signals, NULL);
+    clean = server_free(daemon->server);
+    signals_remove_pidfile(&daemon->signals);
+    if (result == 0)
+        log_write(daemon->log, LOG_INFO, "Stopped");
+    else
+        log_write(daemon->log, LOG_CRITICAL, "%s", error.text);
+    if (result != 0 && !signals_report(&daemon->signals, error.text))
+        daemon_print_failure(daemon, &error);
     if (!clean)
-        _exit(result == 0 ? 0 : 1);
-    log_close(process->log);
-    return result == 0 ? 0 : 1;
+        _exit(status); /* without waiting for a thread that is still busy */
+    return status;
 }
 
-/* The sockets first: going to the background makes another process. */
-static int start(const struct options *options)
+/* Reports that there is no log, or no thread for signals. */
+static void daemon_report_failure(const struct daemon *daemon, const struct error *error)
 {
-    struct process process = {.pidfile = {.descriptor = -1}};
+    log_write(daemon->log, LOG_CRITICAL, "%s", error->text);
+    if (daemon->report >= 0)
+        daemonize_report(daemon->report, error->text);
+    else
+        daemon_print_failure(daemon, error);
+}
+
+/* Runs the server, while signals are handled. Returns the exit status. */
+static int daemon_run(struct daemon *daemon)
+{
+    const struct options *options = daemon->options;
+    struct signals_options signals_options = {
+        .report = daemon->report,
+        .inherited = daemon->inherited,
+        .n_inherited = daemon->n_inherited,
+    };
+    struct error error;
+    int result;
+    int status = 1;
+
+    daemon_ignore_signals();
+    process_raise_file_limit();
+    server_prepare_process();
+    result = log_open(&daemon->log, daemon_log_file(options), options->settings.log_level, &error);
+    if (result == 0)
+        log_set_format(daemon->log, options->settings.log_format);
+    signals_options.log = daemon->log;
+    if (result == 0)
+        result = signals_begin(&daemon->signals, &signals_options, &error);
+    if (result == 0) {
+        status = daemon_run_server(daemon);
+        signals_end(&daemon->signals);
+    } else {
+        daemon_report_failure(daemon, &error);
+    }
+    log_close(daemon->log);
+    return status;
+}
+
+/* Takes the inherited sockets, then goes to the background: that makes another process. */
+static int daemon_start(const struct options *options)
+{
+    struct daemon daemon = {.options = options, .report = -1};
     struct error error;
 
-    if (activation_take_sockets(process.inherited, &process.n_inherited, &error) != 0)
-        return complain(&error, 1);
-    return run(&process, options, options->command == COMMAND_START ? daemonize() : -1);
+    if (activation_take_sockets(daemon.inherited, &daemon.n_inherited, &error) != 0)
+        return daemon_fail(&error, 1);
+    if (options->command == COMMAND_START)
+        daemon.report = daemonize();
+    return daemon_run(&daemon);
 }
 
-/* ---- stopping ---- */
-
-static int stop(const struct options *options)
+static int daemon_stop(const struct options *options)
 {
     char path[PATH_MAX];
-    struct error error;
-    pid_t holder;
-    int descriptor;
-    struct pollfd gone;
 
-    find_pidfile(options, path);
-    if (pidfile_holder(path, &holder, &error) != 0)
-        return complain(&error, 1);
-    descriptor = pidfd_open(holder, 0);
-    if (descriptor < 0 && errno == ESRCH)
-        return 0;
-    if (descriptor < 0 || pidfd_send_signal(descriptor, SIGTERM, NULL, 0) != 0) {
-        (void)error_set(&error, ERROR_SYSTEM, "can't end the server, process %ld: %s", (long)holder,
-            strerror(errno));
-        return complain(&error, 1);
-    }
-    gone = (struct pollfd){.fd = descriptor, .events = POLLIN};
-    if (poll(&gone, 1, STOP_MS) != 1) {
-        (void)error_set(&error, ERROR_SYSTEM, "the server, process %ld, did not end in %d s",
-            (long)holder, STOP_MS / 1000);
-        return complain(&error, 1);
-    }
-    (void)close(descriptor);
-    return 0;
-}
-
-/* Files that are opened must not get the numbers 0 to 2, which mean something else. */
-static void keep_standard_descriptors(void)
-{
-    int descriptor;
-
-    do {
-        descriptor = open("/dev/null", O_RDWR);
-    } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
-    if (descriptor >= 0)
-        (void)close(descriptor);
+    daemon_find_pidfile(options, path);
+    return stop_server(path, !options->settings.pid_file);
 }
 
 int main(int argc, char **argv)
@@ -224,21 +278,21 @@ int main(int argc, char **argv)
     struct options options;
     struct error error;
 
-    keep_standard_descriptors();
+    process_open_standard_files();
     if (options_read(&options, argc, argv, &error) != 0)
-        return complain(&error, 2);
+        return daemon_fail(&error, 2);
     switch (options.command) {
     case COMMAND_HELP:
         (void)fputs(options_help, stdout);
         return 0;
     case COMMAND_VERSION:
-        (void)printf("prservd %s\n", PRSERVD_VERSION);
+        (void)puts("prservd " PRSERVD_VERSION PRSERVD_COMMIT);
         return 0;
     case COMMAND_STOP:
-        return stop(&options);
+        return daemon_stop(&options);
     case COMMAND_START:
     case COMMAND_RUN:
         break;
     }
-    return start(&options);
+    return daemon_start(&options);
 }

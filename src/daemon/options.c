@@ -1,124 +1,155 @@
-/* Settings come from the command line, then, for what was not said there, from
- * PRSERVD_<NAME> in the environment; then it is seen whether they fit together. */
+/* SPDX-License-Identifier: MIT */
+/* Settings come from the command line or, if not given there, from PRSERVD_<NAME> in the
+ * environment. Then they are combined and checked against each other. */
 #include "daemon/options.h"
+
+#include "audit/audit.h"
+#include "base/outage.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_HOST "0.0.0.0"
 #define DEFAULT_PORT 8585
-#define DEFAULT_MESSAGE_BYTES ((size_t)4 * 1024 * 1024)
+#define DEFAULT_MESSAGE_BYTES ((size_t)256 * 1024)
 #define DEFAULT_MEMORY_BYTES ((size_t)256 * 1024 * 1024)
-#define LEAST_MESSAGES 4 /* of the longest kind that there has to be memory for */
+#define OPTION_BYTES 40 /* "--max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES" */
+/* Number of longest messages that have to fit into memory: a value of that length is held as a
+ * request, as an answer, and in buffers that double. */
+#define MIN_MESSAGES 6
 
 const char options_help[] =
     "Usage: prservd [OPTION]...\n"
-    "Hands out package revisions (PR) to BitBake and remembers them.\n"
+    "Hands out package revisions (PR) to BitBake and stores them.\n"
     "\n"
-    "  -f, --file FILE          database; missing folders are made [prserv.sqlite3];\n"
-    "                           or PostgreSQL's: postgresql://USER@HOST/NAME, KEY=VALUE ...\n"
-    "      --file-read URI      the replica that look-ups and exports read from (PostgreSQL)\n"
+    "  -f, --file FILE          database; missing folders are created [prserv.sqlite3];\n"
+    "                           PostgreSQL: postgresql://USER@HOST/NAME or KEY=VALUE ...\n"
+    "      --file-read URI      replica for look-ups and exports (PostgreSQL)\n"
     "      --host ADDR          address to bind: a name, IPv4 or IPv6 [0.0.0.0]\n"
-    "      --port N             port to bind; 0 takes a free one [8585]\n"
-    "      --bind ADDRESS       HOST:PORT, [IPv6]:PORT or unix:///PATH, as often as wanted,\n"
-    "                           instead of the default or of what PRSERVD_HOST, _PORT and\n"
-    "                           _BIND say, and beside --host and --port, if these are given;\n"
-    "                           with ',ro' at the end nothing is stored through it\n"
+    "      --port N             port to bind; 0 chooses a free port [8585]\n"
+    "      --bind ADDRESS       address to bind: HOST:PORT, [IPv6]:PORT or unix:///PATH; may be\n"
+    "                           repeated. Replaces the default address and the variables\n"
+    "                           PRSERVD_HOST, PRSERVD_PORT and PRSERVD_BIND; --host and --port\n"
+    "                           are bound as well, if given. ',ro' after an address: its\n"
+    "                           clients may not store; ',history': as --history, for it alone;\n"
+    "                           ',log': read-only clients see build hosts in the audit log;\n"
+    "                           ',ro,history': both\n"
     "  -r, --read-only          open the database read-only; nothing is stored\n"
-    "  -u, --upstream HOST:PORT the server whose revisions ours extend: x there, x.y here\n"
-    "                           [$PRSERV_UPSTREAM]\n"
-    "  -l, --log FILE           [standard error; prserv.log with --start]; SIGHUP reopens it\n"
+    "      --history            answer get-pr and test-pr in history mode, although the clients\n"
+    "                           don't ask for it: known content gets its first revision again\n"
+    "      --stale-ok           read-only, on a standby (PostgreSQL): answer servers below this "
+    "one\n"
+    "                           all the same, from rows that may be old\n"
+    "  -u, --upstream HOST:PORT upstream server, whose revisions this server extends: x there,\n"
+    "                           x.y here [$PRSERV_UPSTREAM]\n"
+    "      --http ADDRESS       address of the HTTP interface: metrics, health, JSON; HOST:PORT,\n"
+    "                           [IPv6]:PORT or unix:///PATH; may be repeated [none]\n"
+    "  -l, --log FILE           log file [standard error; prserv.log with --start]; SIGHUP\n"
+    "                           reopens it\n"
     "      --loglevel LEVEL     CRITICAL, ERROR, WARNING, INFO or DEBUG [INFO]\n"
-    "      --start              run in the background; returns when clients can connect\n"
-    "      --stop               end the server that was started for --host and --port, or\n"
-    "                           for the first --bind\n"
-    "      --pidfile FILE       [with --start and --stop: /tmp/PRServer_<ip>_<port>.pid]\n"
-    "      --sync LEVEL         when an answer is on the disk: full (before it is sent),\n"
-    "                           normal or off (some time later) [full]\n"
+    "      --log-format FORMAT  text, or json: an object a line [text]\n"
+    "      --start              run in the background; return when clients can connect\n"
+    "      --stop               stop the server that was started for --host and --port, or for\n"
+    "                           the first --bind\n"
+    "      --pidfile FILE       pid file [with --start and --stop:\n"
+    "                           /tmp/PRServer_<ip>_<port>.pid]\n"
+    "      --sync LEVEL         when an answer is durable: full (before it is sent), normal or\n"
+    "                           off (some time later) [full]\n"
+    "      --patience SECONDS   how long requests wait for what is away (the upstream, the\n"
+    "                           database, a lock, space on the disk), from the start of the\n"
+    "                           outage; 0: never [90]\n"
+    "      --new-database       accept a database that is not the one that was used here before\n"
+    "      --accept-rollback ID:COUNTER\n"
+    "                           accept that the database went back to an older state: the\n"
+    "                           values are in the log\n"
+    "      --state-dir DIR      folder that remembers the last state of a PostgreSQL database, so\n"
+    "                           that a restart notices an older one [none]\n"
+    "      --audit on|off       keep in FILE-audit (PostgreSQL: in tables) who got which revision\n"
+    "                           and when, for prserv log, why and churn [on]\n"
+    "      --audit-keep DAYS    remove records of the audit log that are older [400]\n"
     "      --max-message-bytes N\n"
-    "                           the longest message that is taken [4194304]\n"
+    "                           longest message that is accepted [262144]\n"
     "      --max-memory-bytes N\n"
-    "                           the memory for requests and answers of all clients together\n"
-    "                           [268435456, or 4 times --max-message-bytes]\n"
+    "                           memory for requests and answers of all clients together\n"
+    "                           [268435456, or 6 times --max-message-bytes]\n"
     "      --version            print the version\n"
-    "  -h, --help               print this\n"
+    "  -h, --help               print this help\n"
     "\n"
-    "Every option but --start, --stop, --version and --help is also read from the environment:\n"
-    "PRSERVD_FILE, PRSERVD_FILE_READ, PRSERVD_HOST, PRSERVD_PORT, PRSERVD_BIND (several:\n"
-    "separated by blanks; beside --host, --port and their variables, if these are given),\n"
-    "PRSERVD_READ_ONLY (1, true, yes, on; 0, false, no, off), PRSERVD_UPSTREAM, PRSERVD_LOG,\n"
-    "PRSERVD_LOGLEVEL, PRSERVD_PIDFILE, PRSERVD_SYNC, PRSERVD_MAX_MESSAGE_BYTES,\n"
-    "PRSERVD_MAX_MEMORY_BYTES.\n"
+    "Every option except --start, --stop, --version and --help can be set in the environment:\n"
+    "PRSERVD_FILE, PRSERVD_FILE_READ, PRSERVD_HOST, PRSERVD_PORT, PRSERVD_BIND (several\n"
+    "addresses separated by blanks; --host, --port and their variables are bound as well, if\n"
+    "given), PRSERVD_READ_ONLY, PRSERVD_HISTORY and PRSERVD_STALE_OK (1, true, yes, on;\n"
+    "0, false, no, off), PRSERVD_UPSTREAM, PRSERVD_LOG, PRSERVD_LOGLEVEL,\n"
+    "PRSERVD_LOG_FORMAT, PRSERVD_PIDFILE, PRSERVD_SYNC, PRSERVD_PATIENCE,\n"
+    "PRSERVD_NEW_DATABASE, PRSERVD_ACCEPT_ROLLBACK, PRSERVD_STATE_DIR,\n"
+    "PRSERVD_AUDIT (on, off), PRSERVD_AUDIT_KEEP, PRSERVD_MAX_MESSAGE_BYTES,\n"
+    "PRSERVD_MAX_MEMORY_BYTES, PRSERVD_HTTP (several addresses separated by blanks).\n"
     "\n"
-    "SIGTERM and SIGINT end the server after it has answered what it has read.\n"
-    "Exit status: 0 done, 1 it could not be done, 2 the options can't be used.\n";
-
-/* What is read before it is put together. */
-struct reading {
-    struct settings settings;
-    bool given[SETTINGS]; /* on the command line */
-    enum command command;
-};
+    "SIGTERM and SIGINT end the server after it has answered the requests received so far.\n"
+    "Exit status: 0 success, 1 failure, 2 the options can't be used.\n";
 
 /* ---- the command line ---- */
 
 static const struct {
     const char *name;
+    char letter; /* '\0': none */
     enum command command;
 } commands[] = {
-    {"start", COMMAND_START},
-    {"stop", COMMAND_STOP},
-    {"help", COMMAND_HELP},
-    {"version", COMMAND_VERSION},
+    {"start", '\0', COMMAND_START},
+    {"stop", '\0', COMMAND_STOP},
+    {"help", 'h', COMMAND_HELP},
+    {"version", '\0', COMMAND_VERSION},
 };
 
+#define SHORT_OPTIONS "+:f:ru:l:h"
 #define N_COMMANDS (sizeof commands / sizeof *commands)
-#define FIRST_SETTING 1000 /* what getopt_long returns: beyond all letters */
-#define FIRST_COMMAND 2000
 
-static int set_command(struct reading *reading, enum command command, struct error *error)
+/* What getopt_long returns for a long option: a number above all letters, plus the setting or the
+ * index of the command. */
+#define FIRST_SETTING 1000
+#define FIRST_COMMAND (FIRST_SETTING + SETTINGS)
+
+static int options_set_command(struct options *options, enum command command, struct error *error)
 {
-    bool both = (reading->command == COMMAND_START && command == COMMAND_STOP) ||
-                (reading->command == COMMAND_STOP && command == COMMAND_START);
+    bool both = (options->command == COMMAND_START && command == COMMAND_STOP) ||
+                (options->command == COMMAND_STOP && command == COMMAND_START);
 
     if (both)
-        return error_set(error, ERROR_INPUT, "--start and --stop contradict each other");
-    if (reading->command != COMMAND_HELP && reading->command != COMMAND_VERSION)
-        reading->command = command;
+        return error_set(error, ERROR_INPUT, "--start and --stop exclude each other");
+    if (options->command != COMMAND_HELP && options->command != COMMAND_VERSION)
+        options->command = command;
     return 0;
 }
 
-static void make_long_options(struct option *long_options)
+static void options_make_long_options(struct option *long_options)
 {
     for (enum setting_id id = 0; id < SETTINGS; id++)
-        *long_options++ = (struct option){.name = setting_name(id),
-            .has_arg = setting_is_flag(id) ? no_argument : required_argument,
+        *long_options++ = (struct option){.name = settings_table[id].name,
+            .has_arg = settings_table[id].is_flag ? no_argument : required_argument,
             .val = FIRST_SETTING + (int)id};
     for (size_t i = 0; i < N_COMMANDS; i++)
         *long_options++ = (struct option){.name = commands[i].name, .val = FIRST_COMMAND + (int)i};
     *long_options = (struct option){.name = NULL};
 }
 
-static int from_letter(int letter)
+/* Returns the number of the long option with this letter; other numbers unchanged. */
+static int options_from_letter(int found)
 {
-    switch (letter) {
-    case 'f':
-        return FIRST_SETTING + SETTING_FILE;
-    case 'r':
-        return FIRST_SETTING + SETTING_READ_ONLY;
-    case 'u':
-        return FIRST_SETTING + SETTING_UPSTREAM;
-    case 'l':
-        return FIRST_SETTING + SETTING_LOG;
-    case 'h':
-        return FIRST_COMMAND + 2;
-    default:
-        return letter;
+    for (enum setting_id id = 0; id < SETTINGS; id++) {
+        if (settings_table[id].letter == found)
+            return FIRST_SETTING + (int)id;
     }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (commands[i].letter == found)
+            return FIRST_COMMAND + (int)i;
+    }
+    return found;
 }
 
-static int refuse_option(int found, char **argv, struct error *error)
+static int options_refuse_option(int found, char **argv, struct error *error)
 {
     const char *option = argv[optind - 1];
 
@@ -131,55 +162,66 @@ static int refuse_option(int found, char **argv, struct error *error)
     return error_set(error, ERROR_INPUT, "unknown option %s; see prservd --help", option);
 }
 
-static int read_option(struct reading *reading, enum setting_id id, struct error *error)
+/* Writes where the value of a setting comes from: "--port" or "PRSERVD_PORT". */
+static const char *options_source(
+    const struct options *options, enum setting_id id, char source[OPTION_BYTES])
 {
-    char name[40];
+    const struct setting *setting = &settings_table[id];
 
-    (void)snprintf(name, sizeof name, "--%s", setting_name(id));
-    reading->given[id] = true;
-    return settings_set(&reading->settings, id, setting_is_flag(id) ? "1" : optarg, name, error);
+    (void)snprintf(source, OPTION_BYTES, "%s%s", options->given[id] ? "--" : "",
+        options->given[id] ? setting->name : setting->variable);
+    return source;
 }
 
-static int read_command_line(struct reading *reading, int argc, char **argv, struct error *error)
+static int options_read_option(struct options *options, enum setting_id id, struct error *error)
+{
+    char source[OPTION_BYTES];
+
+    options->given[id] = true;
+    return settings_set(&options->settings, id, settings_table[id].is_flag ? "1" : optarg,
+        options_source(options, id, source), error);
+}
+
+static int options_read_command_line(
+    struct options *options, int argc, char **argv, struct error *error)
 {
     struct option long_options[SETTINGS + N_COMMANDS + 1];
     int found;
     int result = 0;
 
-    make_long_options(long_options);
+    options_make_long_options(long_options);
     opterr = 0;
     optind = 1;
     while (
-        result == 0 && (found = getopt_long(argc, argv, "+:f:ru:l:h", long_options, NULL)) != -1) {
-        found = from_letter(found);
-        if (found >= FIRST_COMMAND) {
-            result = set_command(reading, commands[found - FIRST_COMMAND].command, error);
-        } else if (found >= FIRST_SETTING && found < FIRST_SETTING + SETTINGS) {
-            result = read_option(reading, (enum setting_id)(found - FIRST_SETTING), error);
-        } else {
-            result = refuse_option(found, argv, error);
-        }
+        result == 0 && (found = getopt_long(argc, argv, SHORT_OPTIONS, long_options, NULL)) != -1) {
+        found = options_from_letter(found);
+        if (found >= FIRST_COMMAND)
+            result = options_set_command(options, commands[found - FIRST_COMMAND].command, error);
+        else if (found >= FIRST_SETTING)
+            result = options_read_option(options, (enum setting_id)(found - FIRST_SETTING), error);
+        else
+            result = options_refuse_option(found, argv, error);
     }
     if (result == 0 && optind < argc)
-        return error_set(error, ERROR_INPUT, "unexpected argument '%s'; prservd takes options only",
+        return error_set(error, ERROR_INPUT, "unexpected argument '%s'; prservd takes only options",
             argv[optind]);
     return result;
 }
 
 /* ---- the environment ---- */
 
-static int read_environment(struct reading *reading, struct error *error)
+static int options_read_environment(struct options *options, struct error *error)
 {
-    struct settings *settings = &reading->settings;
+    struct settings *settings = &options->settings;
 
     for (enum setting_id id = 0; id < SETTINGS; id++) {
-        const char *value = getenv(setting_variable(id));
+        const char *value = getenv(settings_table[id].variable);
         bool beside_bind = id == SETTING_HOST || id == SETTING_PORT;
 
-        if (reading->given[id] || !value || value[0] == '\0' ||
-            (reading->given[SETTING_BIND] && beside_bind))
+        if (options->given[id] || !value || value[0] == '\0' ||
+            (options->given[SETTING_BIND] && beside_bind))
             continue;
-        if (settings_set(settings, id, value, setting_variable(id), error) != 0)
+        if (settings_set(settings, id, value, settings_table[id].variable, error) != 0)
             return ERROR_INPUT;
     }
     if (!settings->upstream)
@@ -187,40 +229,53 @@ static int read_environment(struct reading *reading, struct error *error)
     return 0;
 }
 
-/* ---- putting it together ---- */
+/* ---- combining ---- */
 
-static int check_databases(const struct options *options, struct error *error)
+static int options_check_databases(const struct options *options, struct error *error)
 {
-    if (!options->file_read || (store_kind_of(options->file) == STORE_POSTGRESQL &&
-                                   store_kind_of(options->file_read) == STORE_POSTGRESQL))
+    const struct settings *settings = &options->settings;
+    char source[OPTION_BYTES];
+
+    if (settings->state_dir && store_kind_of(settings->file) == STORE_SQLITE)
+        return error_set(error, ERROR_INPUT,
+            "%s: only PostgreSQL needs it; beside an SQLite database there is FILE-mark",
+            options_source(options, SETTING_STATE_DIR, source));
+    if (!settings->file_read || (store_kind_of(settings->file) == STORE_POSTGRESQL &&
+                                    store_kind_of(settings->file_read) == STORE_POSTGRESQL))
         return 0;
     return error_set(error, ERROR_INPUT,
-        "file-read: a replica to read from is for PostgreSQL; --file and --file-read have to be "
-        "its URIs");
+        "%s: only PostgreSQL has replicas; --file and --file-read have to be PostgreSQL URIs",
+        options_source(options, SETTING_FILE_READ, source));
 }
 
-/* --host and --port, together one address. */
-static int put_first(const struct settings *settings, struct address *address, struct error *error)
+/* Makes the address of --host and --port. */
+static int options_first_address(
+    const struct options *options, struct address *address, struct error *error)
 {
+    const struct settings *settings = &options->settings;
+    char source[OPTION_BYTES];
     struct error reason;
     unsigned port = DEFAULT_PORT;
 
     if (settings->port && address_parse_port(&port, settings->port, &reason) != 0)
-        return error_set(error, ERROR_INPUT, "port: %.400s", reason.text);
+        return error_set(error, ERROR_INPUT, "%s: %.400s",
+            options_source(options, SETTING_PORT, source), reason.text);
     if (address_set_host(address, settings->host ? settings->host : DEFAULT_HOST, port, &reason) !=
         0)
-        return error_set(error, ERROR_INPUT, "host: %.400s", reason.text);
+        return error_set(error, ERROR_INPUT, "%s: %.400s",
+            options_source(options, SETTING_HOST, source), reason.text);
     return 0;
 }
 
-static int put_listeners(
-    struct options *options, const struct settings *settings, struct error *error)
+static int options_set_listeners(struct options *options, struct error *error)
 {
+    const struct settings *settings = &options->settings;
+
     options->listens_by_default = settings->n_binds == 0 && !settings->host && !settings->port;
     if (settings->n_binds == 0 || settings->host || settings->port) {
         struct server_listener *first = &options->listeners[options->n_listeners++];
 
-        if (put_first(settings, &first->address, error) != 0)
+        if (options_first_address(options, &first->address, error) != 0)
             return ERROR_INPUT;
     }
     for (size_t i = 0; i < settings->n_binds; i++)
@@ -228,70 +283,93 @@ static int put_listeners(
     return 0;
 }
 
-static int put_upstream(
-    struct options *options, const struct settings *settings, struct error *error)
+static int options_set_upstream(struct options *options, struct error *error)
 {
+    const char *text = options->settings.upstream;
+    const char *variable = getenv(settings_table[SETTING_UPSTREAM].variable);
+    char source[OPTION_BYTES] = "PRSERV_UPSTREAM";
     struct error reason;
 
-    if (!settings->upstream || settings->upstream[0] == '\0')
+    if (!text || text[0] == '\0')
         return 0;
-    if (address_parse(&options->upstream, settings->upstream, &reason) != 0)
-        return error_set(error, ERROR_INPUT, "upstream: %.400s", reason.text);
-    if (options->upstream.is_unix || options->upstream.port == 0)
-        return error_set(error, ERROR_INPUT, "upstream: '%s' can't be an upstream; write HOST:PORT",
-            settings->upstream);
+    if (options->given[SETTING_UPSTREAM] || text == variable)
+        (void)options_source(options, SETTING_UPSTREAM, source);
+    if (address_parse(&options->upstream, text, &reason) != 0)
+        return error_set(error, ERROR_INPUT, "%s: %.400s", source, reason.text);
+    if (options->upstream.is_unix)
+        return error_set(
+            error, ERROR_INPUT, "%s: '%s' can't be an upstream; write HOST:PORT", source, text);
+    if (options->upstream.port == 0)
+        return error_set(error, ERROR_INPUT,
+            "%s: '%s' can't be an upstream: port 0 means the server that BitBake starts itself",
+            source, text);
     options->has_upstream = true;
     return 0;
 }
 
-static int put_memory(struct options *options, struct error *error)
+static int options_set_memory(struct options *options, struct error *error)
 {
-    const size_t least = LEAST_MESSAGES * options->max_message_bytes;
+    struct settings *settings = &options->settings;
+    char source[OPTION_BYTES];
+    const size_t least = MIN_MESSAGES * settings->max_message_bytes;
 
-    if (options->max_memory_bytes == 0)
-        options->max_memory_bytes = DEFAULT_MEMORY_BYTES > least ? DEFAULT_MEMORY_BYTES : least;
-    if (options->max_memory_bytes >= least)
+    if (settings->max_memory_bytes == 0)
+        settings->max_memory_bytes = DEFAULT_MEMORY_BYTES > least ? DEFAULT_MEMORY_BYTES : least;
+    if (settings->max_memory_bytes >= least)
         return 0;
     return error_set(error, ERROR_INPUT,
-        "max-memory-bytes: %zu bytes are less than %d of the longest messages; raise it, or lower "
-        "--max-message-bytes to %zu",
-        options->max_memory_bytes, LEAST_MESSAGES, options->max_memory_bytes / LEAST_MESSAGES);
+        "%s: %zu bytes are less than %d of the longest messages need; raise it, or "
+        "lower --max-message-bytes to %zu",
+        options_source(options, SETTING_MAX_MEMORY_BYTES, source), settings->max_memory_bytes,
+        MIN_MESSAGES, settings->max_memory_bytes / MIN_MESSAGES);
 }
 
-static int put_together(
-    struct options *options, const struct settings *settings, struct error *error)
+/* Makes the name of the file absolute: the log and all messages name it, and whoever reads them may
+ * be in another folder. */
+static void options_set_file(struct options *options)
 {
-    int result;
+    struct settings *settings = &options->settings;
+    const char *name = settings->file;
+    char folder[PATH_MAX];
+    int length;
 
-    options->file = settings->file;
-    options->file_read = settings->file_read;
-    options->read_only = settings->read_only;
-    options->log_file = settings->log_file;
-    options->log_level = settings->log_level;
-    options->pid_file = settings->pid_file;
-    options->sync = settings->sync;
-    options->max_message_bytes = settings->max_message_bytes;
-    options->max_memory_bytes = settings->max_memory_bytes;
-    result = check_databases(options, error);
+    if (store_kind_of(name) != STORE_SQLITE || name[0] == '/' || !getcwd(folder, sizeof folder))
+        return;
+    while (strncmp(name, "./", 2) == 0)
+        name += 2;
+    length = snprintf(options->file, sizeof options->file, "%s%s%s", folder,
+        strcmp(folder, "/") == 0 ? "" : "/", name);
+    if (length > 0 && (size_t)length < sizeof options->file)
+        settings->file = options->file;
+}
+
+static int options_combine(struct options *options, struct error *error)
+{
+    int result = options_check_databases(options, error);
+
+    options_set_file(options);
     if (result == 0)
-        result = put_listeners(options, settings, error);
+        result = options_set_listeners(options, error);
     if (result == 0)
-        result = put_memory(options, error);
-    return result == 0 ? put_upstream(options, settings, error) : result;
+        result = options_set_memory(options, error);
+    return result == 0 ? options_set_upstream(options, error) : result;
 }
 
 int options_read(struct options *options, int argc, char **argv, struct error *error)
 {
-    struct reading reading = {
+    int result;
+
+    *options = (struct options){
         .settings.file = "prserv.sqlite3",
         .settings.log_level = LOG_INFO,
+        .settings.patience_ms = OUTAGE_DEFAULT_PATIENCE_S * 1000,
+        .settings.audit = true,
+        .settings.audit_keep_days = AUDIT_DEFAULT_KEEP_DAYS,
         .settings.max_message_bytes = DEFAULT_MESSAGE_BYTES,
     };
-    int result = read_command_line(&reading, argc, argv, error);
-
-    *options = (struct options){.command = reading.command};
+    result = options_read_command_line(options, argc, argv, error);
     if (result != 0 || options->command == COMMAND_HELP || options->command == COMMAND_VERSION)
         return result;
-    result = read_environment(&reading, error);
-    return result == 0 ? put_together(options, &reading.settings, error) : result;
+    result = options_read_environment(options, error);
+    return result == 0 ? options_combine(options, error) : result;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The command line and the environment of prservd. */
 #ifndef PRSERVD_OPTIONS_H
 #define PRSERVD_OPTIONS_H
@@ -9,32 +10,27 @@
 #include "server/server.h"
 #include "store/store.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 enum command { COMMAND_RUN, COMMAND_START, COMMAND_STOP, COMMAND_HELP, COMMAND_VERSION };
 
-#define OPTIONS_MOST_LISTENERS (SETTINGS_MOST_BINDS + 1)
+#define OPTIONS_MAX_LISTENERS (SETTINGS_MAX_BINDS + 1)
 
 struct options {
     enum command command;
-    const char *file;      /* strings are borrowed from the command line or the environment */
-    const char *file_read; /* NULL: none */
-    bool read_only;
-    struct server_listener listeners[OPTIONS_MOST_LISTENERS];
+    bool given[SETTINGS];     /* set on the command line */
+    char file[PATH_MAX];      /* an SQLite database, absolute */
+    struct settings settings; /* strings are borrowed from the command line or the environment */
+    struct server_listener listeners[OPTIONS_MAX_LISTENERS];
     size_t n_listeners;      /* at least one */
-    bool listens_by_default; /* nobody said where: inherited sockets take its place */
+    bool listens_by_default; /* no address was given: inherited sockets replace the default */
     bool has_upstream;
     struct address upstream;
-    const char *log_file; /* NULL: standard error, or prserv.log for COMMAND_START */
-    enum log_level log_level;
-    const char *pid_file; /* NULL: the usual one for COMMAND_START, none otherwise */
-    enum store_sync sync;
-    size_t max_message_bytes;
-    size_t max_memory_bytes;
 };
 
-/* Fails with ERROR_INPUT: the options can't be used, error says why. */
+/* Reads the command line, then the environment. Fails with ERROR_INPUT if they can't be used. */
 ERROR_MUST_CHECK int options_read(
     struct options *options, int argc, char **argv, struct error *error);
 

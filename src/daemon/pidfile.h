@@ -1,7 +1,8 @@
-/* The file that says which process serves an address.
+/* SPDX-License-Identifier: MIT */
+/* The pid file, which tells the process that serves an address.
  *
- * Running is who holds a lock on it, not what is written in it: a file that a dead
- * server left is stale and taken over, a forged number is never signalled. */
+ * The process that holds a lock on it is the running server; the number in it does not count. So
+ * the file of a dead server is stale and is reused, and a forged number is never signalled. */
 #ifndef PRSERVD_PIDFILE_H
 #define PRSERVD_PIDFILE_H
 
@@ -13,21 +14,32 @@
 
 struct pidfile {
     char path[PATH_MAX];
-    int descriptor; /* -1: there is none */
+    int descriptor; /* -1: no pid file */
 };
 
-/* /tmp/PRServer_<ip>_<port>.pid, as BitBake names it. The name is resolved. */
+/* Makes the default path, /tmp/PRServer_<ip>_<port>.pid, as BitBake's server does. Resolves the
+ * host's name. */
 void pidfile_path(const struct address *address, char path[PATH_MAX]);
 
-/* Creates the file, or takes a stale one over, locks it, and writes our number. The
- * lock belongs to this process and goes with it. Fails with ERROR_SYSTEM: the file
- * is another user's, no plain file, or held by a running server. */
+/* Creates the file, or reuses a stale one, locks it and writes this process' number. The lock ends
+ * with the process. Fails with ERROR_SYSTEM if the file is another user's, not a regular file, or
+ * locked by a running server. */
 ERROR_MUST_CHECK int pidfile_create(struct pidfile *pidfile, const char *path, struct error *error);
 
-/* Removes it. Does nothing if there is none. */
+/* Removes the file, if any. */
 void pidfile_remove(struct pidfile *pidfile);
 
-/* Finds the process that holds the lock. Fails with ERROR_SYSTEM if there is none. */
-ERROR_MUST_CHECK int pidfile_holder(const char *path, pid_t *holder, struct error *error);
+/* Finds the process that holds the lock; *holder is 0 if none does: the file is stale. Fails with
+ * ERROR_INPUT if there is no file, and with ERROR_SYSTEM if it can't be read, or is not a pid
+ * file. */
+ERROR_MUST_CHECK int pidfile_find_holder(const char *path, pid_t *holder, struct error *error);
+
+/* Removes a stale file. Fails with ERROR_SYSTEM if it is not this user's, not a pid file, or a
+ * server starts with it. */
+ERROR_MUST_CHECK int pidfile_remove_stale(const char *path, struct error *error);
+
+/* Calls fn for each running server with a default pid file that this user can read, with the
+ * options that name it: "--host 127.0.0.1 --port 8585". */
+void pidfile_each_running(void (*fn)(void *context, const char *options), void *context);
 
 #endif

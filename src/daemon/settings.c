@@ -1,5 +1,9 @@
-/* One function for each setting checks its value; one table names them all. */
+/* SPDX-License-Identifier: MIT */
+/* One table lists all settings. A function checks and stores the value of a setting that is more
+ * than a string. */
 #include "daemon/settings.h"
+
+#include "base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,65 +12,121 @@
 #include <string.h>
 #include <strings.h>
 
-#define LEAST_MESSAGE_BYTES 1024
-#define MOST_MESSAGE_BYTES 1000000000 /* what SQLite keeps in a field */
-#define LEAST_MEMORY_BYTES 65536
-#define MOST_MEMORY_BYTES 1000000000000
+#define MAX_PATIENCE_S 86400
+#define MAX_KEEP_DAYS 36500
+#define MIN_MESSAGE_BYTES 1024
+#define MAX_MESSAGE_BYTES 1000000000 /* SQLite's limit for a field */
+#define MIN_MEMORY_BYTES 1048576
+#define MAX_MEMORY_BYTES 1000000000000
 
-/* ---- one setting each ---- */
+/* ---- the settings ---- */
 
-static int set_file(struct settings *settings, const char *value, struct error *error)
+/* The words after an address. */
+static const struct {
+    const char *name;
+    size_t flag_at; /* offset in struct listener_options */
+} listener_words[] = {
+    {"ro", offsetof(struct listener_options, read_only)},
+    {"history", offsetof(struct listener_options, history)},
+    {"log", offsetof(struct listener_options, log)},
+};
+
+/* Sets the option with this name. Returns false if there is none. */
+static bool settings_set_listener_option(struct listener_options *options, struct text name)
 {
-    if (value[0] == '\0')
-        return error_set(error, ERROR_INPUT, "the name of the database is empty");
-    settings->file = value;
-    return 0;
+    for (size_t i = 0; i < sizeof listener_words / sizeof *listener_words; i++) {
+        if (text_is(name, listener_words[i].name)) {
+            *(bool *)((char *)options + listener_words[i].flag_at) = true;
+            return true;
+        }
+    }
+    return false;
 }
 
-static int set_file_read(struct settings *settings, const char *value, struct error *error)
+/* Returns the word from start to the next comma. */
+static struct text settings_word_at(const char *start)
 {
-    (void)error;
-    settings->file_read = value;
-    return 0;
+    return (struct text){.bytes = start, .length = strcspn(start, ",")};
 }
 
-static int set_host(struct settings *settings, const char *value, struct error *error)
+/* Sets the options in a list of words with commas between them; NULL: an empty list. Returns the
+ * first unknown word, or NULL. */
+static const char *settings_set_listener_options(
+    struct listener_options *options, const char *words)
 {
-    (void)error;
-    settings->host = value;
-    return 0;
+    while (words) {
+        const struct text word = settings_word_at(words);
+
+        if (!settings_set_listener_option(options, word))
+            return words;
+        words = words[word.length] == ',' ? words + word.length + 1 : NULL;
+    }
+    return NULL;
 }
 
-static int set_port(struct settings *settings, const char *value, struct error *error)
+/* Returns the first comma after which the name of an option stands, or NULL. */
+static const char *settings_find_listener_options(const char *address)
 {
-    (void)error;
-    settings->port = value;
-    return 0;
+    struct listener_options unused = {.read_only = false};
+
+    for (const char *comma = strchr(address, ','); comma; comma = strchr(comma + 1, ',')) {
+        if (settings_set_listener_option(&unused, settings_word_at(comma + 1)))
+            return comma;
+    }
+    return NULL;
 }
 
-static int add_bind(struct settings *settings, const char *value, struct error *error)
+static int settings_refuse_listener_option(const char *word, const char *after, struct error *error)
 {
-    static const char suffix[] = ",ro";
-    const size_t n_suffix = sizeof suffix - 1;
-    char address[ADDRESS_TEXT_BYTES];
-    size_t length = strlen(value);
+    const struct text unknown = settings_word_at(word);
+
+    return error_set(error, ERROR_INPUT,
+        "',%.*s' is unknown after %s; ',ro' makes a listener read-only, and one without it is "
+        "read-write; ',history' turns history mode on; ',log' shows build hosts to read-only "
+        "clients",
+        (int)unknown.length, unknown.bytes, after);
+}
+
+static int settings_add_bind(struct settings *settings, const char *value, struct error *error)
+{
+    /* The path of a unix socket may have commas. */
+    const bool is_unix = strncmp(value, "unix:", strlen("unix:")) == 0;
+    const char *comma = is_unix ? settings_find_listener_options(value) : strchr(value, ',');
+    const size_t length = comma ? (size_t)(comma - value) : strlen(value);
     struct server_listener *listener = &settings->binds[settings->n_binds];
+    char address[ADDRESS_TEXT_BYTES];
+    const char *unknown;
 
-    if (settings->n_binds >= SETTINGS_MOST_BINDS)
+    if (settings->n_binds >= SETTINGS_MAX_BINDS)
         return error_set(error, ERROR_INPUT, "too many addresses to bind");
     if (length >= sizeof address)
         return error_set(error, ERROR_INPUT, "the address is too long: %s", value);
-    memcpy(address, value, length + 1);
-    listener->read_only = length > n_suffix && strcmp(value + length - n_suffix, suffix) == 0;
-    if (listener->read_only)
-        address[length - n_suffix] = '\0';
+    memcpy(address, value, length);
+    address[length] = '\0';
+    unknown = settings_set_listener_options(&listener->options, comma ? comma + 1 : NULL);
+    if (unknown)
+        return settings_refuse_listener_option(unknown, address, error);
     if (address_parse(&listener->address, address, error) != 0)
         return ERROR_INPUT;
     settings->n_binds++;
     return 0;
 }
 
-static int set_bind(struct settings *settings, const char *value, struct error *error)
+int settings_read_socket_name(
+    struct listener_options *options, const char *name, struct error *error)
+{
+    const char *unknown;
+
+    if (!settings_set_listener_option(options, settings_word_at(name)))
+        return 0;
+    unknown = settings_set_listener_options(options, name);
+    return unknown ? settings_refuse_listener_option(unknown, name, error) : 0;
+}
+
+/* Calls add for each word of a list with blanks between them. */
+static int settings_each_word(struct settings *settings, const char *value,
+    int (*add)(struct settings *settings, const char *word, struct error *error),
+    struct error *error)
 {
     char *list = strdup(value);
     char *rest = list;
@@ -74,59 +134,126 @@ static int set_bind(struct settings *settings, const char *value, struct error *
     int result = list ? 0 : error_set_memory(error);
 
     while (result == 0 && (word = strsep(&rest, " \t\n")))
-        result = word[0] ? add_bind(settings, word, error) : 0;
+        result = word[0] ? add(settings, word, error) : 0;
     free(list);
+    return result;
+}
+
+static int settings_set_bind(struct settings *settings, const char *value, struct error *error)
+{
+    int result = settings_each_word(settings, value, settings_add_bind, error);
+
     if (result == 0 && settings->n_binds == 0)
         return error_set(error, ERROR_INPUT, "the address to bind is empty");
     return result;
 }
 
-static int set_read_only(struct settings *settings, const char *value, struct error *error)
+static int settings_add_http(struct settings *settings, const char *value, struct error *error)
+{
+    if (settings->n_http >= SETTINGS_MAX_HTTP)
+        return error_set(error, ERROR_INPUT, "too many addresses");
+    if (address_parse(&settings->http[settings->n_http], value, error) != 0)
+        return ERROR_INPUT;
+    settings->n_http++;
+    return 0;
+}
+
+static int settings_set_http(struct settings *settings, const char *value, struct error *error)
+{
+    int result = settings_each_word(settings, value, settings_add_http, error);
+
+    if (result == 0 && settings->n_http == 0)
+        return error_set(error, ERROR_INPUT, "the address is empty");
+    return result;
+}
+
+/* Sets a flag from a word. */
+static int settings_read_flag(bool *flag, const char *value, struct error *error)
 {
     static const char *const yes[] = {"1", "true", "yes", "on"};
     static const char *const no[] = {"0", "false", "no", "off"};
 
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
         if (strcasecmp(value, yes[i]) == 0 || strcasecmp(value, no[i]) == 0) {
-            settings->read_only = strcasecmp(value, yes[i]) == 0;
+            *flag = strcasecmp(value, yes[i]) == 0;
             return 0;
         }
     }
     return error_set(error, ERROR_INPUT, "'%s' is neither 1 nor 0", value);
 }
 
-static int set_upstream(struct settings *settings, const char *value, struct error *error)
+static int settings_set_read_only(struct settings *settings, const char *value, struct error *error)
 {
-    (void)error;
-    settings->upstream = value;
+    return settings_read_flag(&settings->read_only, value, error);
+}
+
+static int settings_set_history(struct settings *settings, const char *value, struct error *error)
+{
+    return settings_read_flag(&settings->history, value, error);
+}
+
+static int settings_set_stale_ok(struct settings *settings, const char *value, struct error *error)
+{
+    return settings_read_flag(&settings->stale_ok, value, error);
+}
+
+static int settings_set_new_database(
+    struct settings *settings, const char *value, struct error *error)
+{
+    return settings_read_flag(&settings->new_database, value, error);
+}
+
+static int settings_set_audit(struct settings *settings, const char *value, struct error *error)
+{
+    return settings_read_flag(&settings->audit, value, error);
+}
+
+static int settings_set_audit_keep(
+    struct settings *settings, const char *value, struct error *error)
+{
+    char *end;
+    unsigned long days;
+
+    errno = 0;
+    days = strtoul(value, &end, 10);
+    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || days < 1 ||
+        days > MAX_KEEP_DAYS)
+        return error_set(
+            error, ERROR_INPUT, "'%s' is not a number of days from 1 to %d", value, MAX_KEEP_DAYS);
+    settings->audit_keep_days = (unsigned)days;
     return 0;
 }
 
-static int set_log(struct settings *settings, const char *value, struct error *error)
+static int settings_set_accept_rollback(
+    struct settings *settings, const char *value, struct error *error)
 {
-    if (value[0] == '\0')
-        return error_set(error, ERROR_INPUT, "the name of the log is empty");
-    settings->log_file = value;
-    return 0;
+    struct mark mark;
+
+    settings->accept_rollback = value;
+    if (mark_parse(&mark, text_of(value)))
+        return 0;
+    return error_set(
+        error, ERROR_INPUT, "'%s' is not IDENTITY:COUNTER, as the log names a rollback", value);
 }
 
-static int set_loglevel(struct settings *settings, const char *value, struct error *error)
+static int settings_set_loglevel(struct settings *settings, const char *value, struct error *error)
 {
     if (log_level_parse(value, &settings->log_level))
         return 0;
     return error_set(error, ERROR_INPUT,
-        "'%s' is no level; the levels are CRITICAL, ERROR, WARNING, INFO and DEBUG", value);
+        "'%s' is not a level; the levels are CRITICAL, ERROR, WARNING, INFO and DEBUG", value);
 }
 
-static int set_pidfile(struct settings *settings, const char *value, struct error *error)
+static int settings_set_log_format(
+    struct settings *settings, const char *value, struct error *error)
 {
-    if (value[0] == '\0')
-        return error_set(error, ERROR_INPUT, "the name of the pid file is empty");
-    settings->pid_file = value;
-    return 0;
+    settings->log_format = strcasecmp(value, "json") == 0 ? LOG_JSON : LOG_TEXT;
+    if (settings->log_format == LOG_JSON || strcasecmp(value, "text") == 0)
+        return 0;
+    return error_set(error, ERROR_INPUT, "'%s' is neither text nor json", value);
 }
 
-static int set_sync(struct settings *settings, const char *value, struct error *error)
+static int settings_set_sync(struct settings *settings, const char *value, struct error *error)
 {
     static const char *const names[] = {
         [STORE_SYNC_FULL] = "full",
@@ -140,83 +267,112 @@ static int set_sync(struct settings *settings, const char *value, struct error *
             return 0;
         }
     }
-    return error_set(error, ERROR_INPUT, "'%s' is none of full, normal and off", value);
+    return error_set(error, ERROR_INPUT, "'%s' is not one of full, normal and off", value);
 }
 
-static int read_bytes(size_t *bytes, const char *value, unsigned long long least,
-    unsigned long long most, struct error *error)
+static int settings_set_patience(struct settings *settings, const char *value, struct error *error)
+{
+    char *end;
+    unsigned long seconds;
+
+    errno = 0;
+    seconds = strtoul(value, &end, 10);
+    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || seconds > MAX_PATIENCE_S)
+        return error_set(error, ERROR_INPUT, "'%s' is not a number of seconds from 0 to %d", value,
+            MAX_PATIENCE_S);
+    settings->patience_ms = (unsigned)seconds * 1000;
+    return 0;
+}
+
+static int settings_read_bytes(size_t *bytes, const char *value, unsigned long long min,
+    unsigned long long max, struct error *error)
 {
     char *end;
     unsigned long long number;
 
     errno = 0;
     number = strtoull(value, &end, 10);
-    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || number > most ||
-        number < least || number > SIZE_MAX)
+    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || number > max ||
+        number < min || number > SIZE_MAX)
         return error_set(
-            error, ERROR_INPUT, "'%s' is no number of bytes from %llu to %llu", value, least, most);
+            error, ERROR_INPUT, "'%s' is not a number of bytes from %llu to %llu", value, min, max);
     *bytes = (size_t)number;
     return 0;
 }
 
-static int set_max_message_bytes(struct settings *settings, const char *value, struct error *error)
+static int settings_set_max_message_bytes(
+    struct settings *settings, const char *value, struct error *error)
 {
-    return read_bytes(
-        &settings->max_message_bytes, value, LEAST_MESSAGE_BYTES, MOST_MESSAGE_BYTES, error);
+    return settings_read_bytes(
+        &settings->max_message_bytes, value, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES, error);
 }
 
-static int set_max_memory_bytes(struct settings *settings, const char *value, struct error *error)
+static int settings_set_max_memory_bytes(
+    struct settings *settings, const char *value, struct error *error)
 {
-    return read_bytes(
-        &settings->max_memory_bytes, value, LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, error);
+    return settings_read_bytes(
+        &settings->max_memory_bytes, value, MIN_MEMORY_BYTES, MAX_MEMORY_BYTES, error);
 }
 
 /* ---- the table ---- */
 
-static const struct setting {
-    const char *name;
-    const char *environment;
-    bool is_flag;
-    int (*set)(struct settings *settings, const char *value, struct error *error);
-} table[SETTINGS] = {
-    [SETTING_FILE] = {"file", "PRSERVD_FILE", false, set_file},
-    [SETTING_FILE_READ] = {"file-read", "PRSERVD_FILE_READ", false, set_file_read},
-    [SETTING_HOST] = {"host", "PRSERVD_HOST", false, set_host},
-    [SETTING_PORT] = {"port", "PRSERVD_PORT", false, set_port},
-    [SETTING_BIND] = {"bind", "PRSERVD_BIND", false, set_bind},
-    [SETTING_READ_ONLY] = {"read-only", "PRSERVD_READ_ONLY", true, set_read_only},
-    [SETTING_UPSTREAM] = {"upstream", "PRSERVD_UPSTREAM", false, set_upstream},
-    [SETTING_LOG] = {"log", "PRSERVD_LOG", false, set_log},
-    [SETTING_LOGLEVEL] = {"loglevel", "PRSERVD_LOGLEVEL", false, set_loglevel},
-    [SETTING_PIDFILE] = {"pidfile", "PRSERVD_PIDFILE", false, set_pidfile},
-    [SETTING_SYNC] = {"sync", "PRSERVD_SYNC", false, set_sync},
-    [SETTING_MAX_MESSAGE_BYTES] = {"max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES", false,
-        set_max_message_bytes},
-    [SETTING_MAX_MEMORY_BYTES] = {"max-memory-bytes", "PRSERVD_MAX_MEMORY_BYTES", false,
-        set_max_memory_bytes},
+const struct setting settings_table[SETTINGS] = {
+    [SETTING_FILE] = {"file", "PRSERVD_FILE", .letter = 'f',
+        .string_at = offsetof(struct settings, file), .empty = "the name of the database is empty"},
+    [SETTING_FILE_READ] = {"file-read", "PRSERVD_FILE_READ",
+        .string_at = offsetof(struct settings, file_read)},
+    [SETTING_HOST] = {"host", "PRSERVD_HOST", .string_at = offsetof(struct settings, host)},
+    [SETTING_PORT] = {"port", "PRSERVD_PORT", .string_at = offsetof(struct settings, port)},
+    [SETTING_BIND] = {"bind", "PRSERVD_BIND", .set = settings_set_bind},
+    [SETTING_READ_ONLY] = {"read-only", "PRSERVD_READ_ONLY", .letter = 'r', .is_flag = true,
+        .set = settings_set_read_only},
+    [SETTING_HISTORY] = {"history", "PRSERVD_HISTORY", .is_flag = true,
+        .set = settings_set_history},
+    [SETTING_UPSTREAM] = {"upstream", "PRSERVD_UPSTREAM", .letter = 'u',
+        .string_at = offsetof(struct settings, upstream)},
+    [SETTING_LOG] = {"log", "PRSERVD_LOG", .letter = 'l',
+        .string_at = offsetof(struct settings, log_file), .empty = "the name of the log is empty"},
+    [SETTING_LOGLEVEL] = {"loglevel", "PRSERVD_LOGLEVEL", .set = settings_set_loglevel},
+    [SETTING_LOG_FORMAT] = {"log-format", "PRSERVD_LOG_FORMAT", .set = settings_set_log_format},
+    [SETTING_PIDFILE] = {"pidfile", "PRSERVD_PIDFILE",
+        .string_at = offsetof(struct settings, pid_file),
+        .empty = "the name of the pid file is empty"},
+    [SETTING_SYNC] = {"sync", "PRSERVD_SYNC", .set = settings_set_sync},
+    [SETTING_STALE_OK] = {"stale-ok", "PRSERVD_STALE_OK", .is_flag = true,
+        .set = settings_set_stale_ok},
+    [SETTING_PATIENCE] = {"patience", "PRSERVD_PATIENCE", .set = settings_set_patience},
+    [SETTING_NEW_DATABASE] = {"new-database", "PRSERVD_NEW_DATABASE", .is_flag = true,
+        .set = settings_set_new_database},
+    [SETTING_ACCEPT_ROLLBACK] = {"accept-rollback", "PRSERVD_ACCEPT_ROLLBACK",
+        .set = settings_set_accept_rollback},
+    [SETTING_STATE_DIR] = {"state-dir", "PRSERVD_STATE_DIR",
+        .string_at = offsetof(struct settings, state_dir),
+        .empty = "the name of the state folder is empty"},
+    [SETTING_AUDIT] = {"audit", "PRSERVD_AUDIT", .set = settings_set_audit},
+    [SETTING_AUDIT_KEEP] = {"audit-keep", "PRSERVD_AUDIT_KEEP", .set = settings_set_audit_keep},
+    [SETTING_MAX_MESSAGE_BYTES] = {"max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES",
+        .set = settings_set_max_message_bytes},
+    [SETTING_MAX_MEMORY_BYTES] = {"max-memory-bytes", "PRSERVD_MAX_MEMORY_BYTES",
+        .set = settings_set_max_memory_bytes},
+    [SETTING_HTTP] = {"http", "PRSERVD_HTTP", .set = settings_set_http},
 };
 
-const char *setting_name(enum setting_id id)
+static int settings_set_string(struct settings *settings, const struct setting *setting,
+    const char *value, struct error *error)
 {
-    return table[id].name;
-}
-
-const char *setting_variable(enum setting_id id)
-{
-    return table[id].environment;
-}
-
-bool setting_is_flag(enum setting_id id)
-{
-    return table[id].is_flag;
+    if (setting->empty && value[0] == '\0')
+        return error_set(error, ERROR_INPUT, "%s", setting->empty);
+    memcpy((char *)settings + setting->string_at, &value, sizeof value);
+    return 0;
 }
 
 int settings_set(struct settings *settings, enum setting_id id, const char *value,
-    const char *said_as, struct error *error)
+    const char *label, struct error *error)
 {
+    const struct setting *setting = &settings_table[id];
     struct error reason;
+    int result = setting->set ? setting->set(settings, value, &reason)
+                              : settings_set_string(settings, setting, value, &reason);
 
-    if (table[id].set(settings, value, &reason) == 0)
-        return 0;
-    return error_set(error, ERROR_INPUT, "%s: %.400s", said_as, reason.text);
+    return result == 0 ? 0 : error_set(error, ERROR_INPUT, "%s: %.400s", label, reason.text);
 }

@@ -1,7 +1,8 @@
-/* The settings of prservd, each by its name: which values it takes, and what was said.
+/* SPDX-License-Identifier: MIT */
+/* The settings of prservd: their names, the values they accept, and the current values.
  *
- * Where they are said, and how they fit together, is not known here (options.c). Strings are
- * borrowed from who said them. */
+ * options.c knows where values come from and how they are combined. Strings are borrowed from the
+ * caller. */
 #ifndef PRSERVD_SETTINGS_H
 #define PRSERVD_SETTINGS_H
 
@@ -21,46 +22,81 @@ enum setting_id {
     SETTING_PORT,
     SETTING_BIND,
     SETTING_READ_ONLY,
+    SETTING_HISTORY,
     SETTING_UPSTREAM,
     SETTING_LOG,
     SETTING_LOGLEVEL,
+    SETTING_LOG_FORMAT,
     SETTING_PIDFILE,
     SETTING_SYNC,
+    SETTING_STALE_OK,
+    SETTING_PATIENCE,
+    SETTING_NEW_DATABASE,
+    SETTING_ACCEPT_ROLLBACK,
+    SETTING_STATE_DIR,
+    SETTING_AUDIT,
+    SETTING_AUDIT_KEEP,
     SETTING_MAX_MESSAGE_BYTES,
     SETTING_MAX_MEMORY_BYTES,
+    SETTING_HTTP,
     SETTINGS,
 };
 
-#define SETTINGS_MOST_BINDS 63
+#define SETTINGS_MAX_BINDS 63
+#define SETTINGS_MAX_HTTP 8
 
-/* What was said, or was there before. */
+/* The values, given or default. Unless noted, NULL means not given. */
 struct settings {
     const char *file;
-    const char *file_read; /* NULL: not said, as with the others */
+    const char *file_read;
     const char *host;
-    const char *port; /* a number, or not */
-    struct server_listener binds[SETTINGS_MOST_BINDS];
+    const char *port; /* not checked yet */
+    struct server_listener binds[SETTINGS_MAX_BINDS];
     size_t n_binds;
     bool read_only;
-    const char *upstream; /* an address, or not */
-    const char *log_file;
+    bool history;
+    const char *upstream; /* not checked yet */
+    const char *log_file; /* NULL: standard error, or prserv.log with --start */
     enum log_level log_level;
-    const char *pid_file;
+    enum log_format log_format;
+    const char *pid_file; /* NULL: the default one with --start and --stop, otherwise none */
     enum store_sync sync;
+    bool stale_ok;
+    unsigned patience_ms;
+    bool new_database;
+    const char *accept_rollback; /* IDENTITY:COUNTER */
+    const char *state_dir;
+    bool audit;
+    unsigned audit_keep_days;
     size_t max_message_bytes;
-    size_t max_memory_bytes; /* 0: not said */
+    size_t max_memory_bytes; /* 0: not given */
+    struct address http[SETTINGS_MAX_HTTP];
+    size_t n_http;
 };
 
-/* "max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES". */
-const char *setting_name(enum setting_id id);
-const char *setting_variable(enum setting_id id);
+/* What is known about a setting. */
+struct setting {
+    const char *name;     /* of the option: "max-message-bytes" */
+    const char *variable; /* in the environment: "PRSERVD_MAX_MESSAGE_BYTES" */
+    char letter;          /* of the short option; '\0': none */
+    bool is_flag;         /* the option takes no value, and means 1 */
+    /* Checks and stores a value; NULL for a string, which is stored as it is. */
+    int (*set)(struct settings *settings, const char *value, struct error *error);
+    size_t string_at;  /* offset of the string in struct settings */
+    const char *empty; /* why an empty string is invalid; NULL: it is valid */
+};
 
-/* On the command line it has no value, and means 1. */
-bool setting_is_flag(enum setting_id id);
+extern const struct setting settings_table[SETTINGS];
 
-/* Fails with ERROR_INPUT if it does not take this value; said_as is how the error calls it.
- * SETTING_BIND can be set several times, and adds. */
+/* Sets a value; SETTING_BIND adds to its addresses. Fails with ERROR_INPUT if the value is invalid;
+ * label is the name of the setting in the error. */
 ERROR_MUST_CHECK int settings_set(struct settings *settings, enum setting_id id, const char *value,
-    const char *said_as, struct error *error);
+    const char *label, struct error *error);
+
+/* Sets the options in the name of an inherited socket, such as "ro,history". A name that does not
+ * begin with the name of an option says nothing. Fails with ERROR_INPUT if the rest of it is not
+ * made of names of options. */
+ERROR_MUST_CHECK int settings_read_socket_name(
+    struct listener_options *options, const char *name, struct error *error);
 
 #endif

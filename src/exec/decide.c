@@ -1,18 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* The facts come from the package (package_facts.h) and from the job (the upstream's answers). */
 #include "exec/decide.h"
 
-#include "store/store.h"
-
-#include <stdlib.h>
 #include <string.h>
 
-static int refuse(struct job *job)
+static int decide_refuse(struct job *job)
 {
+    job->is_logged = job->is_upstream_logged;
     return error_set(&job->error, ERROR_UPSTREAM,
         "get-pr: %s; a new revision can't be given without knowing the upstream's",
         job->upstream_reason ? job->upstream_reason : "the upstream can't be asked");
 }
 
-static void warn(const struct job *job, struct log *log)
+static void decide_warn(const struct job *job, struct log *log)
 {
     const struct request *request = job->request;
 
@@ -22,24 +22,38 @@ static void warn(const struct job *job, struct log *log)
         (int)request->pkgarch.length, request->pkgarch.bytes);
 }
 
-static bool decide_get_pr(struct job *job, const struct package *package, struct log *log)
+void decide_ask(const struct job *job, struct package_question *question)
 {
-    const char *smallest;
-    const char *largest;
+    const struct request *request = job->request;
+    const bool is_get = request->kind == REQUEST_GET_PR;
+
+    *question = (struct package_question){
+        .version = request->version,
+        .pkgarch = request->pkgarch,
+        .wants_greatest = is_get || request->kind == REQUEST_MAX_PACKAGE_PR,
+        .smallest_is_enough = is_get && request->history,
+    };
+    if (request->kind != REQUEST_MAX_PACKAGE_PR)
+        question->checksum = text_not_null(request->checksum);
+    if (is_get && request->history && job->uval)
+        question->value = text_of(job->uval);
+}
+
+static bool decide_get_pr(struct job *job, const struct package_facts *package, struct log *log)
+{
     struct allocate_facts facts = {
-        .lmax = package_greatest(package),
+        .lmax = package->greatest,
+        .lval = job->request->history ? package->smallest : package->largest,
         .umax = job->umax,
         .uval = job->uval,
+        .uval_held = package->is_held,
         .history = job->request->history,
         .upstream = job->upstream,
     };
 
-    (void)package_find(package, job->request->checksum, &smallest, &largest);
-    facts.lval = facts.history ? smallest : largest;
-    facts.uval_held = facts.uval && package_holds(package, facts.uval);
     switch (allocate_revision(&facts, &job->value)) {
     case ALLOCATE_NEEDS_UPSTREAM:
-        job->result = refuse(job);
+        job->result = decide_refuse(job);
         return false;
     case ALLOCATE_NO_MEMORY:
         job->result = error_set_memory(&job->error);
@@ -50,26 +64,33 @@ static bool decide_get_pr(struct job *job, const struct package *package, struct
     if (job_hold_value(job) != 0)
         return false;
     if (facts.upstream == UPSTREAM_UNKNOWN && !facts.history)
-        warn(job, log);
+        decide_warn(job, log);
     return !facts.lval || strcmp(job->value, facts.lval) != 0;
 }
 
-static bool decide_import(const struct job *job, const struct package *package)
+static bool decide_import(const struct job *job, const struct package_facts *facts)
 {
     const struct text value = job->request->value;
-    const char *smallest;
-    const char *largest;
 
-    return !package_find(package, job->request->checksum, &smallest, &largest) ||
-           (!text_is(value, smallest) && !text_is(value, largest));
+    return !facts->smallest ||
+           (!text_is(value, facts->smallest) && !text_is(value, facts->largest));
 }
 
-bool decide(struct job *job, const struct package *package, struct log *log)
+bool decide(struct job *job, const struct package_facts *facts, struct log *log)
 {
     job->result = 0;
-    if (job->request->kind == REQUEST_IMPORT_ONE)
-        return decide_import(job, package);
-    return decide_get_pr(job, package, log);
+    switch (job->request->kind) {
+    case REQUEST_MAX_PACKAGE_PR:
+        (void)job_set_value(job, facts->greatest);
+        return false;
+    case REQUEST_TEST_PR:
+        (void)job_set_value(job, job->request->history ? facts->smallest : facts->largest);
+        return false;
+    case REQUEST_IMPORT_ONE:
+        return decide_import(job, facts);
+    default:
+        return decide_get_pr(job, facts, log);
+    }
 }
 
 void decide_row(const struct job *job, struct row *row)
@@ -82,12 +103,4 @@ void decide_row(const struct job *job, struct row *row)
         .checksum = request->checksum,
         .value = request->kind == REQUEST_IMPORT_ONE ? request->value : text_of(job->value),
     };
-}
-
-void decide_again(struct job *job)
-{
-    job_release_budget(job);
-    free(job->value);
-    job->value = NULL;
-    job->result = 0;
 }

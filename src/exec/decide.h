@@ -1,20 +1,22 @@
-/* From a request and a package to an answer: gathers the facts, asks the rules. */
+/* SPDX-License-Identifier: MIT */
+/* Decides a request from the facts about its package: applies the rules (allocate.h). */
 #ifndef PRSERVD_DECIDE_H
 #define PRSERVD_DECIDE_H
 
 #include "base/log.h"
 #include "exec/job.h"
-#include "exec/package.h"
+#include "exec/package_facts.h"
+#include "store/store.h"
 
-/* Answers a get-pr or import-one: job->result, error and value are set. Returns
- * true if the answer holds only once the row (checksum, value) has been stored. */
-bool decide(struct job *job, const struct package *package, struct log *log);
+/* Sets question to what has to be known of the package to decide a job. Its texts are the request's
+ * and the job's. */
+void decide_ask(const struct job *job, struct package_question *question);
 
-/* The row that carries the answer. */
-struct row;
+/* Answers a get-pr, import-one, max-package-pr or test-pr: sets the job's result, error and value.
+ * Returns true if the answer holds only once the row of decide_row has been stored. */
+bool decide(struct job *job, const struct package_facts *facts, struct log *log);
+
+/* Sets row to the row that carries the answer. Its texts are the request's and the job's. */
 void decide_row(const struct job *job, struct row *row);
-
-/* Forgets the answer, so that the job can be decided again. */
-void decide_again(struct job *job);
 
 #endif

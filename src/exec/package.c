@@ -1,167 +1,117 @@
-/* Two hash tables: values, each kept once, and checksums, which point to values. */
+/* SPDX-License-Identifier: MIT */
+/* Two hash maps: values, each kept once, and checksums, which point to their smallest and largest
+ * value. */
 #include "exec/package.h"
 
+#include "base/map.h"
+#include "revision/floor.h"
 #include "revision/revision.h"
 
 #include <stdlib.h>
 
-/* An allocation that fails inside uthash is reported, not fatal. Most packages are small. */
-#define HASH_NONFATAL_OOM 1
-#define HASH_INITIAL_NUM_BUCKETS 4U
-#define HASH_INITIAL_NUM_BUCKETS_LOG2 2U
-#include <uthash.h>
-
-#define ALLOCATION_BYTES 16 /* what the allocator adds to each */
-
-struct value {
-    UT_hash_handle hh;
-    size_t length;
-    char text[];
-};
+#define ALLOCATION_BYTES 16 /* the allocator's own, for each allocation */
 
 struct checksum {
-    UT_hash_handle hh;
-    const struct value *smallest;
-    const struct value *largest;
-    char bytes[];
+    struct map_entry entry;
+    const char *smallest; /* keys of values */
+    const char *largest;
 };
 
 struct package {
-    struct value *values;
-    struct checksum *checksums;
-    const struct value *greatest;
-    size_t bytes;
+    struct map values; /* of struct map_entry */
+    struct map checksums;
+    const char *greatest; /* the key of a value */
+    const char *floor;    /* likewise: the greatest value of a floor */
+    size_t key_bytes;     /* of both maps */
 };
 
 struct package *package_create(void)
 {
-    struct package *package = calloc(1, sizeof *package);
-
-    if (package)
-        package->bytes = sizeof *package + ALLOCATION_BYTES;
-    return package;
+    return calloc(1, sizeof(struct package));
 }
 
 void package_free(struct package *package)
 {
-    struct value *value, *next_value;
-    struct checksum *checksum, *next_checksum;
-
     if (!package)
         return;
-    HASH_ITER (hh, package->checksums, checksum, next_checksum) {
-        HASH_DEL(package->checksums, checksum);
-        free(checksum);
-    }
-    HASH_ITER (hh, package->values, value, next_value) {
-        HASH_DEL(package->values, value);
-        free(value);
-    }
+    map_clear(&package->checksums, free);
+    map_clear(&package->values, free);
     free(package);
 }
 
-static struct value *find_value(const struct package *package, struct text text)
+/* Returns the item with this key, new or not; NULL when memory ran out. */
+static void *package_keep(
+    struct package *package, struct map *map, struct text key, size_t item_bytes)
 {
-    struct value *value;
+    const size_t n_items = map->n_items;
+    void *item = map_find_or_add(map, key, item_bytes);
 
-    HASH_FIND(hh, package->values, text.bytes, text.length, value);
-    return value;
-}
-
-static struct checksum *find_checksum(const struct package *package, struct text text)
-{
-    struct checksum *checksum;
-
-    HASH_FIND(hh, package->checksums, text.bytes ? text.bytes : "", text.length, checksum);
-    return checksum;
-}
-
-static struct value *keep_value(struct package *package, struct text text)
-{
-    struct value *value;
-    unsigned hash;
-
-    HASH_VALUE(text.bytes, text.length, hash);
-    HASH_FIND_BYHASHVALUE(hh, package->values, text.bytes, text.length, hash, value);
-    if (value)
-        return value;
-    value = calloc(1, sizeof *value + text.length + 1);
-    if (!value)
-        return NULL;
-    memcpy(value->text, text.bytes, text.length);
-    value->length = text.length;
-    HASH_ADD_KEYPTR_BYHASHVALUE(hh, package->values, value->text, value->length, hash, value);
-    if (!value->hh.tbl) {
-        free(value);
-        return NULL;
-    }
-    package->bytes += sizeof *value - sizeof value->hh + text.length + ALLOCATION_BYTES;
-    return value;
-}
-
-static struct checksum *keep_checksum(struct package *package, struct text text)
-{
-    const char *bytes = text.bytes ? text.bytes : "";
-    struct checksum *checksum;
-    unsigned hash;
-
-    HASH_VALUE(bytes, text.length, hash);
-    HASH_FIND_BYHASHVALUE(hh, package->checksums, bytes, text.length, hash, checksum);
-    if (checksum)
-        return checksum;
-    checksum = calloc(1, sizeof *checksum + text.length);
-    if (!checksum)
-        return NULL;
-    if (text.length > 0)
-        memcpy(checksum->bytes, bytes, text.length);
-    HASH_ADD_KEYPTR_BYHASHVALUE(
-        hh, package->checksums, checksum->bytes, text.length, hash, checksum);
-    if (!checksum->hh.tbl) {
-        free(checksum);
-        return NULL;
-    }
-    package->bytes += sizeof *checksum - sizeof checksum->hh + text.length + ALLOCATION_BYTES;
-    return checksum;
+    if (map->n_items > n_items)
+        package->key_bytes += key.length + 1;
+    return item;
 }
 
 int package_add(struct package *package, struct text checksum_text, struct text value_text)
 {
-    const struct value *value = keep_value(package, value_text);
-    struct checksum *checksum = value ? keep_checksum(package, checksum_text) : NULL;
+    const struct map_entry *entry =
+        package_keep(package, &package->values, value_text, sizeof *entry);
+    struct checksum *checksum =
+        entry ? package_keep(package, &package->checksums, checksum_text, sizeof *checksum) : NULL;
+    const char *value = entry ? entry->key.bytes : NULL;
 
     if (!checksum)
         return ERROR_MEMORY;
-    if (!checksum->smallest || revision_compare(value->text, checksum->smallest->text) < 0)
+    if (!checksum->smallest || revision_compare(value, checksum->smallest) < 0)
         checksum->smallest = value;
-    if (!checksum->largest || revision_compare(value->text, checksum->largest->text) > 0)
+    if (!checksum->largest || revision_compare(value, checksum->largest) > 0)
         checksum->largest = value;
-    if (!package->greatest || revision_compare(value->text, package->greatest->text) > 0)
+    if (!package->greatest || revision_compare(value, package->greatest) > 0)
         package->greatest = value;
+    if (floor_is_checksum(checksum_text) &&
+        (!package->floor || revision_compare(value, package->floor) > 0))
+        package->floor = value;
     return 0;
 }
 
 const char *package_greatest(const struct package *package)
 {
-    return package->greatest ? package->greatest->text : NULL;
+    return package->greatest;
 }
 
 bool package_find(
     const struct package *package, struct text text, const char **smallest, const char **largest)
 {
-    const struct checksum *checksum = find_checksum(package, text);
+    const struct checksum *checksum = map_find(&package->checksums, text);
 
-    *smallest = checksum ? checksum->smallest->text : NULL;
-    *largest = checksum ? checksum->largest->text : NULL;
+    *smallest = checksum ? checksum->smallest : NULL;
+    *largest = checksum ? checksum->largest : NULL;
     return checksum != NULL;
 }
 
 bool package_holds(const struct package *package, const char *value)
 {
-    return find_value(package, text_of(value)) != NULL;
+    return map_find(&package->values, text_of(value)) ||
+           (package->floor && revision_compare(value, package->floor) <= 0);
+}
+
+bool package_has(const struct package *package, struct text value)
+{
+    return map_find(&package->values, value) != NULL;
+}
+
+bool package_is_raised(const struct package *package)
+{
+    return package->floor && package->floor == package->greatest;
+}
+
+static size_t package_map_bytes(const struct map *map, size_t item_bytes)
+{
+    return map->n_items * (item_bytes + ALLOCATION_BYTES) + map_bytes(map) + ALLOCATION_BYTES;
 }
 
 size_t package_bytes(const struct package *package)
 {
-    return package->bytes + HASH_OVERHEAD(hh, package->values) +
-           HASH_OVERHEAD(hh, package->checksums); /* tables, and the handles in the items */
+    return sizeof *package + ALLOCATION_BYTES + package->key_bytes +
+           package_map_bytes(&package->values, sizeof(struct map_entry)) +
+           package_map_bytes(&package->checksums, sizeof(struct checksum));
 }

@@ -1,72 +1,75 @@
-/*   arrived ──look pass──→ finished            needs no new row
+/* SPDX-License-Identifier: MIT */
+/*   arrived ──read pass──→ finished            needs no new row
  *              │
- *              └─→ waiting ──store pass──→ finished      stored and committed
- *                    ↑  │
- *                    └──┘ database locked, or away: try again, LOCK_SLICE_MS at a time;
- *                         a package held by another server: the others go first
+ *              └─→ lock queue ──store pass──→ finished      stored and committed
+ *                    ↑    │
+ *                    └────┘ the lock is held elsewhere, or the database is unavailable: try again
  *
- * The look pass decides on a snapshot. Once a client's request for a package is waiting,
- * later ones of that client for it wait behind: they must see its effect. While the lock is
- * waited for, new arrivals go through the look pass, so that known content is
- * answered whoever holds the lock.
+ * The read pass decides on a snapshot. Once a client's request for a package is in the lock queue,
+ * its later ones for that package go there too, because they must see its effect. A store pass
+ * waits for the lock for a moment only; then new arrivals get their read pass, so that known
+ * content is answered whoever holds the lock. While a store pass takes longer, the answerer does
+ * the read pass.
  *
- * An error in a transaction is the error of each request in it; nothing was stored,
- * and the memory, which may hold rows that were not, is forgotten. ERROR_LOCKED is no such error:
- * they are decided again, from what is there then. */
+ * An error in a transaction is the error of each request in it: nothing was stored, and the package
+ * cache, which may hold rows that were not stored, is cleared. After ERROR_LOCKED the requests are
+ * decided again, from what the database holds then, until their patience ends (retry.h). While
+ * they wait, they get another read pass now and then: their content may be known by now, or may
+ * always have been, but could not be read. */
 #include "exec/writer.h"
 
 #include "base/clock.h"
 #include "exec/decide.h"
-#include "exec/memory.h"
-#include "exec/waiting.h"
-#include "exec/wants.h"
+#include "exec/retry.h"
+#include "exec/writer_state.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
-#define LOCK_SLICE_MS 20
-#define HELD_SLICE_US 20000
-#define LARGE_BATCH 8 /* smaller ones are always looked at: known content waits for no lock */
-#define LONG_TRANSACTION_US 4000 /* then it pays to wait for more */
-#define LONGEST_GRACE_US 5000
-#define MEMORY_BYTES ((size_t)64 * 1024 * 1024)
+#define LOCK_SLICE_MS RETRY_MS
+#define COMMIT_AGAIN_MS 50      /* the least pause after a commit that failed: a full disk */
+#define MAX_COMMIT_AGAIN_MS 500 /* the longest; between them, as long as the try took */
+#define SLOW_MS 20              /* a store pass that takes longer: guessing wrong costs much */
+#define CHECK_MS 500            /* between two checks of the mark */
+#define CACHE_BYTES ((size_t)64 * 1024 * 1024)
 
-struct writer {
-    struct store *store;
-    struct memory *memory;
-    struct log *log;
-    struct waiting waiting;
-    struct wants wants;
-    bool skips_look; /* the last look at a large batch was in vain: a round trip for nothing */
-    enum store_scope scope; /* of the next transaction */
-    size_t n_held; /* how many of those that wait could not be stored, for others hold their
-                      packages */
-    uint64_t held_until_ms;      /* then they are tried again */
-    uint64_t n_decided;          /* requests of the transaction under way */
-    uint64_t n_added;            /* its rows */
-    uint64_t took_us;            /* the last transaction */
-    pthread_mutex_t stats_mutex; /* guards stats */
-    struct batch_stats stats;
-};
+/* Copies what the store has found out, for other threads. */
+static void writer_publish(struct writer *writer)
+{
+    (void)pthread_mutex_lock(&writer->mutex);
+    writer->found = writer->store->rollback;
+    (void)pthread_mutex_unlock(&writer->mutex);
+    metric_set(&writer->readiness.is_rolled_back, writer->store->rollback.is_rolled_back);
+}
 
-int writer_create(struct writer **result, struct store *store, struct odd_rows *odd_rows,
-    struct log *log, struct error *error)
+int writer_create(struct writer **created, const struct store_options *options,
+    struct invalid_rows *invalid_rows, struct error *error)
 {
     struct writer *writer = calloc(1, sizeof *writer);
+    int result;
 
-    *result = NULL;
-    if (writer)
-        writer->memory = memory_create(store, MEMORY_BYTES, odd_rows);
-    if (!writer || !writer->memory) {
-        free(writer);
-        store_close(store);
+    *created = NULL;
+    if (!writer)
         return error_set_memory(error);
+    writer->log = options->log;
+    outage_init(
+        &writer->outage, "Requests that need a new revision", options->patience_ms, options->log);
+    commit_watch_init(&writer->watch, store_kind_of(options->file) == STORE_SQLITE, options->log);
+    lock_queue_init(&writer->lock_queue);
+    (void)pthread_mutex_init(&writer->mutex, NULL);
+    readiness_init(&writer->readiness, &writer->watch);
+    result = store_open(&writer->store, options, STORE_WRITER, error);
+    if (result == 0)
+        writer->cache = package_cache_create(writer->store, CACHE_BYTES, invalid_rows);
+    if (result == 0 && writer->cache)
+        writer->rollback = rollback_create(writer->store, writer->cache, writer->log);
+    if (result == 0 && !writer->rollback)
+        result = error_set_memory(error);
+    if (result != 0) {
+        writer_free(writer);
+        return result;
     }
-    writer->store = store;
-    writer->log = log;
-    waiting_init(&writer->waiting);
-    (void)pthread_mutex_init(&writer->stats_mutex, NULL);
-    *result = writer;
+    writer_publish(writer);
+    *created = writer;
     return 0;
 }
 
@@ -74,421 +77,371 @@ void writer_free(struct writer *writer)
 {
     if (!writer)
         return;
-    waiting_free(&writer->waiting);
-    wants_free(&writer->wants);
-    memory_free(writer->memory);
+    lock_queue_deinit(&writer->lock_queue);
+    rollback_free(writer->rollback);
+    package_cache_free(writer->cache);
     store_close(writer->store);
-    (void)pthread_mutex_destroy(&writer->stats_mutex);
+    readiness_deinit(&writer->readiness);
+    (void)pthread_mutex_destroy(&writer->mutex);
     free(writer);
-}
-
-/* ---- finishing ---- */
-
-static void finish(struct job_list *finished, struct job *job)
-{
-    STAILQ_INSERT_TAIL(finished, job, link);
-}
-
-static void fail(struct job_list *finished, struct job *job, int code, const struct error *error)
-{
-    decide_again(job);
-    job->result = code;
-    job->error = *error;
-    finish(finished, job);
-}
-
-static void fail_all(
-    struct job_list *jobs, struct job_list *finished, int code, const struct error *error)
-{
-    struct job *job;
-
-    while ((job = STAILQ_FIRST(jobs))) {
-        STAILQ_REMOVE_HEAD(jobs, link);
-        fail(finished, job, code, error);
-    }
-}
-
-/* ---- the look pass ---- */
-
-static void wait_for_lock(struct writer *writer, struct job *job, struct job_list *finished)
-{
-    job->result = waiting_add(&writer->waiting, job);
-    if (job->result != 0)
-        finish(finished, job);
-}
-
-/* max-package-pr waits for nobody: what is waiting has not been stored. */
-static void look_for_greatest(struct job *job, const struct package *package)
-{
-    const char *greatest = package_greatest(package);
-
-    job->value = greatest ? strdup(greatest) : NULL;
-    if (greatest && !job->value)
-        job->result = error_set_memory(&job->error);
-    else
-        job->result = job_hold_value(job);
-}
-
-/* False: it could not be decided at once. */
-static bool look(
-    struct writer *writer, struct job *job, struct job_list *finished, enum store_patience patience)
-{
-    bool looks_only = job->request->kind == REQUEST_MAX_PACKAGE_PR;
-    bool is_behind = false;
-    struct package *package;
-
-    job->result = looks_only ? 0 : waiting_is_behind(&writer->waiting, job, &is_behind);
-    if (job->result != 0) {
-        finish(finished, job);
-        return true;
-    }
-    if (is_behind) {
-        wait_for_lock(writer, job, finished);
-        return true;
-    }
-    job->result = memory_recall(
-        writer->memory, job->request->version, job->request->pkgarch, &package, &job->error);
-    if (job->result == ERROR_LOCKED && patience == STORE_AT_ONCE)
-        return false;
-    if (job->result == 0 && looks_only)
-        look_for_greatest(job, package);
-    if (job->result == 0 && !looks_only && decide(job, package, writer->log))
-        wait_for_lock(writer, job, finished);
-    else
-        finish(finished, job);
-    return true;
-}
-
-static void look_at_all(struct writer *writer, struct job_list *arrived, struct job_list *finished,
-    enum store_patience patience)
-{
-    struct job *job;
-
-    while ((job = STAILQ_FIRST(arrived))) {
-        STAILQ_REMOVE_HEAD(arrived, link);
-        if (!look(writer, job, finished, patience)) {
-            STAILQ_INSERT_HEAD(arrived, job, link); /* those behind it keep their order */
-            return;
-        }
-    }
-}
-
-/* What is probably new has to wait for the lock anyhow: looking would be in vain. */
-static bool is_probably_new(struct writer *writer, const struct job *job)
-{
-    const struct request *request = job->request;
-
-    return request->kind != REQUEST_MAX_PACKAGE_PR && job->upstream != UPSTREAM_UNKNOWN &&
-           memory_lacks(writer->memory, request->version, request->pkgarch, request->checksum);
-}
-
-/* From the first that is not probably new they are left to be looked at. */
-static void skip_new(struct writer *writer, struct job_list *arrived, struct job_list *finished)
-{
-    struct job *job;
-
-    while ((job = STAILQ_FIRST(arrived)) && is_probably_new(writer, job)) {
-        STAILQ_REMOVE_HEAD(arrived, link);
-        wait_for_lock(writer, job, finished);
-    }
-}
-
-/* Leaves all of them to the store pass: the database is away, and may be back in time; or looking
- * would be in vain. */
-static void wait_all(struct writer *writer, struct job_list *arrived, struct job_list *finished)
-{
-    struct job *job;
-
-    while ((job = STAILQ_FIRST(arrived))) {
-        STAILQ_REMOVE_HEAD(arrived, link);
-        wait_for_lock(writer, job, finished);
-    }
-}
-
-/* Looks at all; where almost everything of a large batch was new, the next one is not looked at,
- * if looking costs a round trip. */
-static void look_and_learn(struct writer *writer, struct job_list *arrived,
-    struct job_list *finished, enum store_patience patience)
-{
-    size_t n_arrived = writer->store->far ? job_count(arrived) : 0;
-    size_t n_before = n_arrived >= LARGE_BATCH ? job_count(&writer->waiting.jobs) : 0;
-
-    look_at_all(writer, arrived, finished, patience);
-    if (n_arrived >= LARGE_BATCH)
-        writer->skips_look = (job_count(&writer->waiting.jobs) - n_before) * 4 > n_arrived * 3;
-}
-
-void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
-    enum store_patience patience)
-{
-    bool far = writer->store->far;
-    struct error error;
-    int result;
-
-    if (far && patience == STORE_AT_ONCE)
-        return;
-    skip_new(writer, arrived, finished);
-    if (STAILQ_EMPTY(arrived))
-        return;
-    result = wants_gather(&writer->wants, writer->store, arrived, finished, &error);
-    if (result == 0 && writer->skips_look && job_count(arrived) >= LARGE_BATCH) {
-        wait_all(writer, arrived, finished);
-        return;
-    }
-    if (result == 0)
-        result = store_begin_read(writer->store, patience, &error);
-    if (result == 0)
-        result = memory_refresh(writer->memory, &error);
-    if (result == 0)
-        look_and_learn(writer, arrived, finished, patience);
-    else if (result == ERROR_LOCKED && far)
-        wait_all(writer, arrived, finished);
-    else if (patience == STORE_WAITS)
-        fail_all(arrived, finished, result, &error);
-    store_rollback(writer->store);
-    memory_trim(writer->memory);
 }
 
 /* ---- the store pass ---- */
 
-/* Decides one request and adds its row. What fails here fails the transaction, but
- * for a request that can't be decided: that is its own error. */
-static int store_one(struct writer *writer, struct job *job, struct error *error)
+/* Decides one job and adds its row. An error here fails the transaction; a job that can't be
+ * decided has an error of its own, and the transaction goes on. Returns PACKAGE_IS_SCANNED if the
+ * job has to wait for that. */
+static int writer_decide_one(struct writer *writer, struct job *job, struct error *error)
 {
-    struct package *package;
+    struct package_question question;
+    struct package_facts facts;
     struct row row;
-    int result = memory_recall(
-        writer->memory, job->request->version, job->request->pkgarch, &package, error);
+    int result;
 
+    job->is_stored = false;
+    if (rollback_accepts(writer->rollback, job) ||
+        rollback_refuses_look_up(&writer->store->rollback, job, writer->log))
+        return 0;
+    decide_ask(job, &question);
+    result = package_cache_ask(writer->cache, &question, &facts, error);
     if (result != 0)
         return result;
-    if (job->request->kind == REQUEST_MAX_PACKAGE_PR) {
-        look_for_greatest(job, package);
-        return 0;
-    }
-    if (!decide(job, package, writer->log))
+    if (!decide(job, &facts, writer->log) ||
+        rollback_refuses(&writer->store->rollback, job, writer->log))
         return 0;
     decide_row(job, &row);
-    if (package_add(package, row.checksum, row.value) != 0)
+    job->is_return = facts.smallest || facts.largest;
+    job->is_stored = true;
+    rollback_note(writer->rollback, &row);
+    if (package_cache_add(writer->cache, row.checksum, row.value) != 0)
         return error_set_memory(error);
     writer->n_added++;
+    writer->n_assigned += job->request->kind == REQUEST_GET_PR;
     return store_add(writer->store, &row, error);
 }
 
-static int commit(struct writer *writer, struct error *error)
+/* Returns whether a job waits for the scan of its package. Those behind it wait, too. */
+static bool writer_waits_for_scan(struct writer *writer, const struct job *job)
 {
-    uint64_t before_us = clock_us();
-    int result = store_commit(writer->store, error);
-
-    if (result != 0)
-        return result;
-    (void)pthread_mutex_lock(&writer->stats_mutex);
-    writer->stats.count++;
-    writer->stats.requests += writer->n_decided;
-    writer->stats.rows += writer->n_added;
-    if (writer->n_decided > writer->stats.largest)
-        writer->stats.largest = writer->n_decided;
-    histogram_add(&writer->stats.commit_us, clock_us() - before_us);
-    (void)pthread_mutex_unlock(&writer->stats_mutex);
-    return 0;
+    return package_cache_is_scanning(writer->cache, job->request->version, job->request->pkgarch);
 }
 
-/* Inside the transaction: everything up to the commit. */
-static int store_all(struct writer *writer, struct error *error)
-{
-    struct job *job;
-    int result = memory_refresh(writer->memory, error);
-
-    STAILQ_FOREACH (job, &writer->waiting.jobs, link) {
-        if (result == 0)
-            result = store_one(writer, job, error);
-        writer->n_decided++;
-    }
-    return result == 0 ? commit(writer, error) : result;
-}
-
-/* Ends those that have waited for the lock as long as a client may wait. Those that were held by
- * others stand before younger ones. */
-static void expire(struct writer *writer, struct job_list *finished)
+/* Takes the jobs that wait for a scan out of the queue: a store pass could not decide them. */
+static void writer_set_aside(struct writer *writer, struct job_list *scanned)
 {
     struct job_list kept = STAILQ_HEAD_INITIALIZER(kept);
     struct job *job;
 
-    while ((job = STAILQ_FIRST(&writer->waiting.jobs))) {
-        STAILQ_REMOVE_HEAD(&writer->waiting.jobs, link);
-        if (wants_is_over(writer->store, job)) {
-            job->result = ERROR_LOCKED;
-            finish(finished, job);
-        } else {
-            STAILQ_INSERT_TAIL(&kept, job, link);
-        }
+    if (!package_cache_has_scans(writer->cache))
+        return;
+    while ((job = STAILQ_FIRST(&writer->lock_queue.jobs))) {
+        STAILQ_REMOVE_HEAD(&writer->lock_queue.jobs, entry);
+        STAILQ_INSERT_TAIL(writer_waits_for_scan(writer, job) ? scanned : &kept, job, entry);
     }
-    STAILQ_CONCAT(&writer->waiting.jobs, &kept);
+    STAILQ_CONCAT(&writer->lock_queue.jobs, &kept);
 }
 
-/* They go on waiting, undecided; the error is theirs, should they have waited for too long. */
-static void try_again(struct writer *writer, struct job_list *jobs, const struct error *error)
+/* The jobs of a store pass, sorted by how it ended for them. */
+struct store_pass {
+    struct job_list decided;
+    struct job_list held;    /* another server has the lock of their packages */
+    struct job_list scanned; /* their packages are being scanned */
+};
+
+/* Decides a job, unless its lock is held elsewhere or its package is scanned, and moves it to one
+ * of the lists. */
+static int writer_take_one(
+    struct writer *writer, struct job *job, struct store_pass *pass, struct error *error)
 {
-    struct job *job;
+    const struct request *request = job->request;
+    bool has_lock = request->kind == REQUEST_MAX_PACKAGE_PR ||
+                    store_has_lock(writer->store, request->version, request->pkgarch);
+    int result = PACKAGE_IS_SCANNED;
 
-    STAILQ_FOREACH (job, jobs, link) {
-        decide_again(job);
-        job->error = *error;
-    }
-    STAILQ_CONCAT(&writer->waiting.jobs, jobs);
-}
-
-/* Moves those away whose packages somebody else holds. */
-static void set_aside(struct writer *writer, struct job_list *held)
-{
-    struct job_list ours = STAILQ_HEAD_INITIALIZER(ours);
-    struct job *job;
-
-    while ((job = STAILQ_FIRST(&writer->waiting.jobs))) {
-        const struct request *request = job->request;
-        bool may_be_done = request->kind == REQUEST_MAX_PACKAGE_PR ||
-                           store_holds(writer->store, request->version, request->pkgarch);
-
-        STAILQ_REMOVE_HEAD(&writer->waiting.jobs, link);
-        STAILQ_INSERT_TAIL(may_be_done ? &ours : held, job, link);
-    }
-    STAILQ_CONCAT(&writer->waiting.jobs, &ours);
-}
-
-/* Decides and stores what is waiting; what it can't, because somebody else holds the package, is
- * moved to held. */
-static int transact(struct writer *writer, struct job_list *held, struct error *error)
-{
-    int result = store_begin_write(writer->store, writer->scope, LOCK_SLICE_MS, error);
-
-    if (result != 0)
-        return result;
-    if (writer->scope != STORE_ALL)
-        set_aside(writer, held);
-    if (STAILQ_EMPTY(&writer->waiting.jobs)) {
-        store_rollback(writer->store);
+    if (!has_lock) {
+        STAILQ_INSERT_TAIL(&pass->held, job, entry);
         return 0;
     }
-    result = store_all(writer, error);
-    if (result != 0) {
-        store_rollback(writer->store);
-        memory_forget(writer->memory);
-        log_often(writer->log, LOG_ERROR, "%s", error->text);
+    if (!writer_waits_for_scan(writer, job))
+        result = writer_decide_one(writer, job, error);
+    if (result == PACKAGE_IS_SCANNED) {
+        job_reset(job);
+        (void)error_set(
+            &job->error, ERROR_LOCKED, "its package has many rows, which are being read");
+        STAILQ_INSERT_TAIL(&pass->scanned, job, entry);
+        return 0;
+    }
+    writer->n_decided++;
+    STAILQ_INSERT_TAIL(&pass->decided, job, entry);
+    return result;
+}
+
+/* Takes the waiting jobs, up to an error, which is the error of all that were decided. */
+static int writer_take_all(struct writer *writer, struct store_pass *pass, struct error *error)
+{
+    struct job *job;
+    int result = package_cache_refresh(writer->cache, STORE_BLOCK, error);
+
+    while (result == 0 && (job = STAILQ_FIRST(&writer->lock_queue.jobs))) {
+        STAILQ_REMOVE_HEAD(&writer->lock_queue.jobs, entry);
+        result = writer_take_one(writer, job, pass, error);
     }
     return result;
 }
 
-/* The scope of the next transaction. After one that waited for a package in vain, the others go
- * first, as long as somebody holds one; new packages may have to be left out in turn. */
-static enum store_scope next_scope(
-    const struct writer *writer, const struct job_list *held, int result)
+static int writer_commit(struct writer *writer, struct error *error)
 {
-    if (!writer->store->far)
-        return STORE_ALL;
-    if (result == ERROR_LOCKED)
-        return writer->scope == STORE_ALL    ? STORE_FREE
-               : writer->scope == STORE_FREE ? STORE_THERE
-                                             : STORE_ALL;
-    return STAILQ_EMPTY(held) ? STORE_ALL : STORE_FREE;
-}
-
-/* Is there nothing to be done but to look again, somewhat later, whether packages are free? */
-static bool only_held(const struct writer *writer)
-{
-    return writer->n_held > 0 && job_count(&writer->waiting.jobs) == writer->n_held &&
-           clock_ms() < writer->held_until_ms;
-}
-
-static void take_back(struct writer *writer, struct job_list *held)
-{
-    struct error error;
-
-    writer->n_held = job_count(held);
-    writer->held_until_ms = clock_ms() + HELD_SLICE_US / 1000;
-    if (writer->n_held == 0)
-        return;
-    (void)error_set(&error, ERROR_LOCKED, "another server holds the package in the database");
-    try_again(writer, held, &error);
-}
-
-/* What became of the jobs of a transaction. */
-static void settle(struct writer *writer, struct job_list *jobs, struct job_list *finished,
-    int result, const struct error *error)
-{
-    if (result == 0)
-        STAILQ_CONCAT(finished, jobs);
-    else if (result == ERROR_LOCKED)
-        try_again(writer, jobs, error);
-    else
-        fail_all(jobs, finished, result, error);
-}
-
-void writer_store(struct writer *writer, struct job_list *finished)
-{
-    struct job_list held = STAILQ_HEAD_INITIALIZER(held);
-    struct job_list ours = STAILQ_HEAD_INITIALIZER(ours);
-    struct error error;
-    uint64_t began_us;
+    uint64_t before_us = clock_us();
+    uint64_t took_us;
     int result;
 
-    writer->took_us = writer->n_decided = writer->n_added = 0;
-    if (STAILQ_EMPTY(&writer->waiting.jobs) || only_held(writer))
-        return;
-    began_us = clock_us();
-    result = wants_gather(&writer->wants, writer->store, &writer->waiting.jobs, finished, &error);
+    commit_watch_begin(&writer->watch);
+    result = store_commit(writer->store, error);
+    commit_watch_end(&writer->watch, result == 0 ? NULL : error->text);
+    rollback_end(writer->rollback, result == 0);
+    if (result != 0)
+        return result;
+    took_us = clock_us() - before_us;
+    readiness_count_commit(
+        &writer->readiness, took_us, writer->n_decided, writer->n_added, writer->n_assigned);
+    (void)pthread_mutex_lock(&writer->mutex);
+    batch_stats_add(&writer->stats, writer->n_decided, writer->n_added, took_us);
+    (void)pthread_mutex_unlock(&writer->mutex);
+    return 0;
+}
+
+/* Begins a transaction for what is waiting. If the database turns out to be rolled back, adds lost
+ * rows first. */
+static int writer_begin(struct writer *writer, struct error *error)
+{
+    const struct store_batch batch = job_batch(&writer->lock_queue.jobs, &writer->outage);
+    int result = store_begin_write(writer->store, &batch, LOCK_SLICE_MS, error);
+
+    if (result != 0 || !rollback_must_restore(writer->rollback))
+        return result;
+    store_rollback(writer->store);
+    result = rollback_restore(writer->rollback, error);
+    return result == 0 ? store_begin_write(writer->store, &batch, LOCK_SLICE_MS, error) : result;
+}
+
+/* Decides and stores what is waiting, in one transaction. Jobs that are not decided stay in the
+ * queue. */
+static int writer_transact(struct writer *writer, struct store_pass *pass, struct error *error)
+{
+    int result = writer_begin(writer, error);
+
+    writer->has_lock = result == 0;
+    if (result != 0)
+        return result;
+    writer->n_decided = writer->n_added = writer->n_assigned = 0;
+    result = writer_take_all(writer, pass, error);
     if (result == 0)
-        result = transact(writer, &held, &error);
-    if (result != 0 || writer->n_added * 2 < writer->n_decided)
-        writer->skips_look = false;
-    writer->scope = next_scope(writer, &held, result);
-    writer->took_us = clock_us() - began_us;
-    STAILQ_CONCAT(&ours, &writer->waiting.jobs);
-    take_back(writer, &held);
-    settle(writer, &ours, finished, result, &error);
-    expire(writer, finished);
-    waiting_tidy(&writer->waiting);
-    memory_trim(writer->memory);
-}
-
-uint64_t writer_grace_us(const struct writer *writer, size_t n_arrived, size_t *n_wanted)
-{
-    const uint64_t grace_us = writer->took_us / 4;
-
-    if (n_arrived == 0 && only_held(writer)) {
-        *n_wanted = 1;
-        return HELD_SLICE_US;
+        result = writer_commit(writer, error);
+    if (result != 0) {
+        store_rollback(writer->store);
+        rollback_end(writer->rollback, false);
+        package_cache_clear(writer->cache);
     }
-    *n_wanted = writer->n_decided + n_arrived;
-    if (!writer->store->far || writer->took_us < LONG_TRANSACTION_US || *n_wanted <= 1)
-        return 0;
-    return grace_us < LONGEST_GRACE_US ? grace_us : LONGEST_GRACE_US;
+    return result;
 }
 
-bool writer_is_untidy(const struct writer *writer)
+/* Chooses when to try again what failed. Whatever failed after the lock was taken takes work, and
+ * keeps others from the lock. */
+static void writer_pause(struct writer *writer, uint64_t began_ms)
 {
-    return store_is_untidy(writer->store);
+    uint64_t pause_ms = clock_ms() - began_ms;
+
+    if (pause_ms < COMMIT_AGAIN_MS)
+        pause_ms = COMMIT_AGAIN_MS;
+    if (pause_ms > MAX_COMMIT_AGAIN_MS)
+        pause_ms = MAX_COMMIT_AGAIN_MS;
+    writer->next_try_ms = writer->has_lock ? clock_ms() + pause_ms : retry_next_ms(began_ms);
+}
+
+/* Ends or continues the outage, after a store pass. What decides is whether jobs that have waited
+ * come to their answers, so that packages which one server after the other holds are not an
+ * outage. */
+static void writer_note_success(struct writer *writer, struct store_pass *pass)
+{
+    static const struct error is_held = {"another server holds the package in the database"};
+
+    if (STAILQ_EMPTY(&pass->held) || retry_any_waited(&writer->outage, &pass->decided))
+        retry_end(&writer->outage);
+    if (!STAILQ_EMPTY(&pass->held))
+        retry_note(&writer->outage, &pass->held, &is_held);
+}
+
+/* Finds out whether the database is rolled back, or still is: another server may have ended that.
+ */
+static void writer_follow_rollback(struct writer *writer)
+{
+    struct error ignored;
+
+    if (!writer->store->rollback.is_rolled_back && !writer->store->checks_cheaply)
+        return;
+    if (store_check_mark(writer->store, &ignored) == 0 && rollback_must_restore(writer->rollback))
+        (void)!rollback_restore(writer->rollback, &ignored);
+    writer_publish(writer);
+}
+
+void writer_tick(struct writer *writer)
+{
+    if (clock_ms() < writer->check_ms || !STAILQ_EMPTY(&writer->lock_queue.jobs))
+        return;
+    readiness_try(&writer->readiness, writer->store, LOCK_SLICE_MS);
+    writer->check_ms = clock_ms() + CHECK_MS;
+    writer_follow_rollback(writer);
+}
+
+/* Settles the jobs of a store pass, on which the answerer may look meanwhile. */
+static void writer_settle(struct writer *writer, struct store_pass *pass, int result,
+    const struct error *error, struct job_list *finished)
+{
+    (void)pthread_mutex_lock(&writer->mutex);
+    lock_queue_put_back(&writer->lock_queue, &pass->held); /* before younger ones */
+    if (result == 0)
+        STAILQ_CONCAT(finished, &pass->decided);
+    else
+        lock_queue_put_back(&writer->lock_queue, &pass->decided);
+    if (result == ERROR_LOCKED)
+        retry_note(&writer->outage, &writer->lock_queue.jobs, error);
+    lock_queue_put_back(&writer->lock_queue, &pass->scanned);
+    retry_expire(&writer->outage, &writer->lock_queue.jobs, finished);
+    lock_queue_clear_if_empty(&writer->lock_queue);
+    (void)pthread_mutex_unlock(&writer->mutex);
+}
+
+bool writer_store_pass(struct writer *writer, struct job_list *finished)
+{
+    struct store_pass pass = {.decided = STAILQ_HEAD_INITIALIZER(pass.decided),
+        .held = STAILQ_HEAD_INITIALIZER(pass.held),
+        .scanned = STAILQ_HEAD_INITIALIZER(pass.scanned)};
+    const uint64_t began_ms = clock_ms();
+    struct error error;
+    int result;
+
+    if (began_ms < writer->next_try_ms)
+        return false;
+    writer_set_aside(writer, &pass.scanned);
+    if (STAILQ_EMPTY(&writer->lock_queue.jobs)) {
+        STAILQ_CONCAT(&writer->lock_queue.jobs, &pass.scanned);
+        return false;
+    }
+    result = writer_transact(writer, &pass, &error);
+    writer->is_slow = clock_ms() - began_ms >= SLOW_MS;
+    readiness_note_pass(&writer->readiness, result, writer->has_lock, writer->n_added > 0, &error);
+    STAILQ_CONCAT(&pass.decided, &writer->lock_queue.jobs);
+    if (result == 0)
+        writer_note_success(writer, &pass);
+    else if (result != ERROR_LOCKED)
+        job_fail_all(&pass.decided, finished, result, &error);
+    writer_settle(writer, &pass, result, &error, finished);
+    writer->next_try_ms = 0;
+    if (result == ERROR_LOCKED && writer_has_waiting(writer))
+        writer_pause(writer, began_ms);
+    package_cache_evict(writer->cache);
+    writer_publish(writer);
+    return store_wants_checkpoint(writer->store);
+}
+
+/* ---- scans of large packages ---- */
+
+/* Ends the jobs that wait for scans, which have failed. */
+static void writer_fail_scans(
+    struct writer *writer, struct job_list *finished, int result, const struct error *error)
+{
+    struct job_list scanned = STAILQ_HEAD_INITIALIZER(scanned);
+
+    writer_set_aside(writer, &scanned);
+    job_fail_all(&scanned, finished, result, error);
+    lock_queue_clear_if_empty(&writer->lock_queue);
+}
+
+void writer_scan(struct writer *writer, struct job_list *finished)
+{
+    struct error error;
+    int result;
+
+    if (!package_cache_has_scans(writer->cache) || STAILQ_EMPTY(&writer->lock_queue.jobs) ||
+        clock_ms() < writer->next_try_ms)
+        return;
+    result = store_begin_read(writer->store, NULL, STORE_BLOCK, &error);
+    if (result == 0)
+        result = package_cache_refresh(writer->cache, STORE_BLOCK, &error);
+    if (result == 0)
+        result = package_cache_scan(writer->cache, &error);
+    store_rollback(writer->store);
+    if (result == ERROR_LOCKED)
+        writer->next_try_ms = clock_ms() + RETRY_MS;
+    else if (result != 0)
+        writer_fail_scans(writer, finished, result, &error);
+}
+
+/* ---- between the passes ---- */
+
+uint64_t writer_next_try_ms(const struct writer *writer)
+{
+    return STAILQ_EMPTY(&writer->lock_queue.jobs) ? 0 : writer->next_try_ms;
+}
+
+uint64_t writer_delay_us(const struct writer *writer, size_t n_arrived, size_t *n_enough)
+{
+    return store_batch_delay_us(
+        writer->store, job_count(&writer->lock_queue.jobs), n_arrived, n_enough);
 }
 
 bool writer_has_waiting(const struct writer *writer)
 {
-    return !STAILQ_EMPTY(&writer->waiting.jobs);
+    return !STAILQ_EMPTY(&writer->lock_queue.jobs);
+}
+
+bool writer_wants_review(struct writer *writer)
+{
+    return store_wants_review(writer->store);
 }
 
 void writer_give_up(struct writer *writer, struct job_list *finished)
 {
-    struct error error;
+    retry_give_up(&writer->lock_queue.jobs, finished);
+    lock_queue_clear_if_empty(&writer->lock_queue);
+}
 
-    /* A commit of a database that is far may be under way. */
-    (void)error_set(&error, ERROR_LOCKED, "the server is stopping, and the database is %s",
-        writer->store->far ? "away or locked by another server; nobody knows what was stored"
-                           : "locked by another process; nothing was stored");
-    fail_all(&writer->waiting.jobs, finished, ERROR_LOCKED, &error);
-    waiting_tidy(&writer->waiting);
+bool writer_is_behind(struct writer *writer, struct job *job)
+{
+    bool is_behind = false;
+    int result;
+
+    (void)pthread_mutex_lock(&writer->mutex);
+    result = lock_queue_is_behind(&writer->lock_queue, job, &is_behind);
+    (void)pthread_mutex_unlock(&writer->mutex);
+    return result != 0 || is_behind;
+}
+
+void writer_find_rollback(struct writer *writer, struct store_rollback *found)
+{
+    (void)pthread_mutex_lock(&writer->mutex);
+    *found = writer->found;
+    (void)pthread_mutex_unlock(&writer->mutex);
+}
+
+bool writer_wants_mark_file(const struct writer *writer)
+{
+    return store_wants_mark_file(writer->store);
+}
+
+void writer_write_mark_file(struct writer *writer)
+{
+    store_write_mark_file(writer->store);
+}
+
+struct readiness *writer_readiness(struct writer *writer)
+{
+    return &writer->readiness;
 }
 
 void writer_stats(struct writer *writer, struct batch_stats *stats)
 {
-    (void)pthread_mutex_lock(&writer->stats_mutex);
+    (void)pthread_mutex_lock(&writer->mutex);
     *stats = writer->stats;
-    (void)pthread_mutex_unlock(&writer->stats_mutex);
+    (void)pthread_mutex_unlock(&writer->mutex);
 }

@@ -1,55 +1,80 @@
-/* Decides and stores: many requests, one transaction.
+/* SPDX-License-Identifier: MIT */
+/* The writer decides and stores requests, many in one transaction.
  *
- * Used by one thread at a time. Requests that need no new row are
- * answered from a snapshot and wait for nobody. The others wait, in their order,
- * for the lock on the database; then they are decided, stored and committed
- * together. */
+ * Used by one thread at a time. Requests that need no new row are answered from a snapshot and wait
+ * for no lock. The others wait, in their order, for the lock on the database; then they are
+ * decided, stored and committed together. */
 #ifndef PRSERVD_WRITER_H
 #define PRSERVD_WRITER_H
 
 #include "base/error.h"
-#include "base/log.h"
 #include "exec/batch_stats.h"
+#include "exec/invalid_rows.h"
 #include "exec/job.h"
-#include "exec/odd_rows.h"
+#include "exec/readiness.h"
 #include "store/store.h"
 
 #include <stdbool.h>
 
 struct writer;
 
-/* odd_rows and log are borrowed. Takes the store over, also when it fails. Fails with ERROR_MEMORY.
- */
-ERROR_MUST_CHECK int writer_create(struct writer **writer, struct store *store,
-    struct odd_rows *odd_rows, struct log *log, struct error *error);
+/* Opens the store. What the options point to and invalid_rows are borrowed. Fails as store_open. */
+ERROR_MUST_CHECK int writer_create(struct writer **writer, const struct store_options *options,
+    struct invalid_rows *invalid_rows, struct error *error);
 void writer_free(struct writer *writer);
 
-/* Takes the jobs of arrived: those that need no new row are moved to finished, the others
- * wait in the writer for writer_store. With STORE_AT_ONCE it leaves those that can't be
- * decided at once. */
-void writer_look(struct writer *writer, struct job_list *arrived, struct job_list *finished,
-    enum store_patience patience);
+/* The read pass: takes the jobs of arrived, and moves those that need no new row to finished. The
+ * others wait in the writer for the store pass. With STORE_NONBLOCK, jobs that can't be decided
+ * without waiting stay in arrived. */
+void writer_read_pass(struct writer *writer, struct job_list *arrived, struct job_list *finished,
+    enum store_blocking blocking);
 
-/* Stores what the waiting jobs need, and appends them to finished: results are set, and
- * what they say is durable. Those for which the database was locked go on waiting. */
-void writer_store(struct writer *writer, struct job_list *finished);
+/* Finds out from time to time, while no job waits, whether the database is rolled back, whether a
+ * rollback is over, and, after a failure, whether commits work again. */
+void writer_tick(struct writer *writer);
 
-/* After writer_store, when so many have arrived meanwhile: how long it pays to wait for more before
- * the next one, and until how many have arrived. A transaction with a database far away takes long,
- * however small it is, and those who got their answers just now ask again soon; or there is nothing
- * to do but to look again later. 0: not at all. */
-uint64_t writer_grace_us(const struct writer *writer, size_t n_arrived, size_t *n_wanted);
+/* The store pass: decides the waiting jobs, stores their rows, and appends the jobs to finished:
+ * their results are set, and durable. Jobs whose lock is held elsewhere go on waiting. Returns
+ * whether the checkpointer should run now. */
+bool writer_store_pass(struct writer *writer, struct job_list *finished);
 
-/* Should a keeper tidy the database now? */
-bool writer_is_untidy(const struct writer *writer);
+/* Reads a piece of a package that is too large to be read at once, for a few milliseconds, if jobs
+ * wait for that. They are decided by the next store pass after the last piece. Moves them to
+ * finished if it can't be read. */
+void writer_scan(struct writer *writer, struct job_list *finished);
 
-/* Do jobs wait? */
+/* Returns how long to wait for more jobs before the next passes; 0: not at all. n_arrived jobs have
+ * arrived since the last passes. *n_enough: the number of arrived jobs that ends the wait. */
+uint64_t writer_delay_us(const struct writer *writer, size_t n_arrived, size_t *n_enough);
+
+/* Returns when the store pass is to be tried again, after one that failed (clock_ms); before, it
+ * does nothing. */
+uint64_t writer_next_try_ms(const struct writer *writer);
+
+/* Returns whether an earlier job of the same client for the same package waits in the writer, so
+ * that this one can't be answered before it. During a store pass, on another thread. */
+bool writer_is_behind(struct writer *writer, struct job *job);
+
+/* Returns whether jobs wait for a store pass. */
 bool writer_has_waiting(const struct writer *writer);
 
-/* What it has done so far. Any thread. */
+/* Returns whether the checkpointer should review the database now. At most once a minute. */
+bool writer_wants_review(struct writer *writer);
+
+/* Copies the statistics. Any thread. */
 void writer_stats(struct writer *writer, struct batch_stats *stats);
 
-/* Ends with an error whatever still waits for the lock. */
+/* Copies what is known about a rollback of the database. Any thread. */
+void writer_find_rollback(struct writer *writer, struct store_rollback *found);
+
+/* Return whether the file of the mark is behind, and write it. Any thread. */
+bool writer_wants_mark_file(const struct writer *writer);
+void writer_write_mark_file(struct writer *writer);
+
+/* Returns what any thread may ask about the writer, until writer_free. */
+struct readiness *writer_readiness(struct writer *writer);
+
+/* Ends all waiting jobs with an error, because the server is stopping. */
 void writer_give_up(struct writer *writer, struct job_list *finished);
 
 #endif

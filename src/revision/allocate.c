@@ -1,4 +1,5 @@
-/* The table of the specification ("get-pr"), in its order and in its words. */
+/* SPDX-License-Identifier: MIT */
+/* The rules of doc/semantics.md ("get-pr"), in their order and in their words. */
 #include "revision/allocate.h"
 
 #include "revision/revision.h"
@@ -6,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Raises v to the upstream's level if it is below; takes v over, returns it or
- * its replacement, NULL when memory ran out (then, or before). */
-static char *lift(const struct allocate_facts *facts, char *v)
+/* Raises v to the upstream's level if it is below. Takes v over, and returns it or its replacement,
+ * or NULL if memory ran out, here or before. */
+static char *allocate_lift(const struct allocate_facts *facts, char *v)
 {
     if (!v || !facts->umax || revision_compare(v, facts->umax) >= 0)
         return v;
@@ -16,7 +17,7 @@ static char *lift(const struct allocate_facts *facts, char *v)
     return facts->uval ? strdup(facts->umax) : revision_child(facts->umax);
 }
 
-static char *content_nobody_has_seen(const struct allocate_facts *facts)
+static char *allocate_new_content(const struct allocate_facts *facts)
 {
     if (!facts->lmax && !facts->umax)
         return strdup("0");
@@ -27,24 +28,24 @@ static char *content_nobody_has_seen(const struct allocate_facts *facts)
     return revision_child(facts->umax);
 }
 
-static char *content_that_upstream_has(const struct allocate_facts *facts)
+static char *allocate_upstream_content(const struct allocate_facts *facts)
 {
     if (!facts->lmax || revision_compare(facts->uval, facts->lmax) > 0)
         return strdup(facts->uval);
     if (facts->history && !facts->uval_held)
         return strdup(facts->uval);
-    return lift(facts, revision_increase(facts->lmax));
+    return allocate_lift(facts, revision_increase(facts->lmax));
 }
 
-static char *content_published_here(const struct allocate_facts *facts)
+static char *allocate_known_content(const struct allocate_facts *facts)
 {
     if (revision_compare(facts->lval, facts->lmax) == 0)
-        return lift(facts, strdup(facts->lmax));
-    return lift(facts, revision_increase(facts->lmax));
+        return allocate_lift(facts, strdup(facts->lmax));
+    return allocate_lift(facts, revision_increase(facts->lmax));
 }
 
-/* Without the upstream only what was published already is certain. */
-static bool is_certain_without_upstream(const struct allocate_facts *facts)
+/* Without the upstream, only the greatest revision is certain: it has been published. */
+static bool allocate_is_certain_without_upstream(const struct allocate_facts *facts)
 {
     return facts->lval && revision_compare(facts->lval, facts->lmax) == 0;
 }
@@ -54,13 +55,13 @@ enum allocate_result allocate_revision(const struct allocate_facts *facts, char 
     *value = NULL;
     if (facts->history && facts->lval)
         *value = strdup(facts->lval);
-    else if (facts->upstream == UPSTREAM_UNKNOWN && !is_certain_without_upstream(facts))
+    else if (facts->upstream == UPSTREAM_UNKNOWN && !allocate_is_certain_without_upstream(facts))
         return ALLOCATE_NEEDS_UPSTREAM;
     else if (facts->lval)
-        *value = content_published_here(facts);
+        *value = allocate_known_content(facts);
     else if (facts->uval)
-        *value = content_that_upstream_has(facts);
+        *value = allocate_upstream_content(facts);
     else
-        *value = content_nobody_has_seen(facts);
+        *value = allocate_new_content(facts);
     return *value ? ALLOCATE_OK : ALLOCATE_NO_MEMORY;
 }

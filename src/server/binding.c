@@ -1,7 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 #include "server/binding.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,54 +9,57 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BACKLOG 4096 /* clients take a refused connection for the end */
-#define FREE_PORT_TRIES 10
+#define BACKLOG 4096 /* long, because clients give up when a connection is refused */
+#define MAX_FREE_PORT_TRIES 10
 
-/* ---- one of them ---- */
-
-/* Without a socket yet. NULL when memory ran out. */
-static struct binding *add(struct binding_list *bindings)
+/* Adds a listener without a socket. Returns NULL if there is no memory. */
+static struct listener *binding_add(struct listener_list *listeners)
 {
-    struct binding *binding = calloc(1, sizeof *binding);
+    struct listener *listener = calloc(1, sizeof *listener);
 
-    if (!binding)
+    if (!listener)
         return NULL;
-    binding->descriptor = -1;
-    TAILQ_INSERT_TAIL(bindings, binding, link);
-    return binding;
+    listener->descriptor = -1;
+    TAILQ_INSERT_TAIL(listeners, listener, entry);
+    return listener;
 }
 
-/* Is what has the socket's name still this one, and not a successor's? */
-static bool is_in_place(const struct binding *binding)
+/* Returns whether the file of the socket's name is still this socket, not a successor's. */
+static bool binding_is_in_place(const struct listener *listener)
 {
     struct stat status;
 
-    return lstat(binding->path, &status) == 0 && status.st_dev == binding->path_device &&
-           status.st_ino == binding->path_inode;
+    return lstat(listener->path, &status) == 0 && status.st_dev == listener->path_device &&
+           status.st_ino == listener->path_inode;
 }
 
-void binding_close(struct binding *binding)
+void binding_remove_file(const struct listener *listener)
 {
-    if (binding->path[0] && is_in_place(binding))
-        (void)unlink(binding->path);
-    if (binding->descriptor >= 0)
-        (void)close(binding->descriptor);
-    free(binding);
+    if (listener->path[0] && binding_is_in_place(listener))
+        (void)unlink(listener->path);
 }
 
-/* Those that were added after this one, or all if it is NULL. */
-static void close_after(struct binding_list *bindings, const struct binding *last)
+void binding_close(struct listener *listener)
 {
-    struct binding *added;
+    binding_remove_file(listener);
+    if (listener->descriptor >= 0)
+        (void)close(listener->descriptor);
+}
 
-    while ((added = TAILQ_LAST(bindings, binding_list)) != last) {
-        TAILQ_REMOVE(bindings, added, link);
+/* Removes the listeners added after last, or all if it is NULL. */
+static void binding_close_after(struct listener_list *listeners, const struct listener *last)
+{
+    struct listener *added;
+
+    while ((added = TAILQ_LAST(listeners, listener_list)) != last) {
+        TAILQ_REMOVE(listeners, added, entry);
         binding_close(added);
+        free(added);
     }
 }
 
-/* The system said no, with errno. */
-static int refuse(const char *name, struct error *error)
+/* Describes the error in errno. */
+static int binding_refuse(const char *name, struct error *error)
 {
     if (errno == EADDRINUSE)
         return error_set(error, ERROR_SYSTEM,
@@ -66,8 +69,8 @@ static int refuse(const char *name, struct error *error)
 
 /* ---- unix sockets ---- */
 
-/* Something is there under the socket's name. Is it what a dead server left? */
-static bool is_stale(const struct sockaddr_un *address)
+/* Returns whether the file of that name is a socket which an ended server left behind. */
+static bool binding_is_stale(const struct sockaddr_un *address)
 {
     struct stat status;
     int descriptor;
@@ -84,40 +87,44 @@ static bool is_stale(const struct sockaddr_un *address)
     return stale;
 }
 
-/* The file is to be removed at the end. */
-static void name_path(struct binding *binding, const char *path)
+/* Notes the file, which is removed at the end. */
+static void binding_name_path(struct listener *listener, const char *path)
 {
     struct stat status;
 
     if (lstat(path, &status) != 0)
         return;
-    (void)snprintf(binding->path, sizeof binding->path, "%s", path);
-    binding->path_device = status.st_dev;
-    binding->path_inode = status.st_ino;
+    (void)snprintf(listener->path, sizeof listener->path, "%s", path);
+    listener->path_device = status.st_dev;
+    listener->path_inode = status.st_ino;
 }
 
-static int open_unix(struct binding *binding, const struct address *address, struct error *error)
+static int binding_open_unix(
+    struct listener *listener, const struct address *address, struct error *error)
 {
     struct sockaddr_un bound = {.sun_family = AF_UNIX};
-    int code;
+    int result;
 
+    if (!listener)
+        return error_set_memory(error);
     memcpy(bound.sun_path, address->path, sizeof bound.sun_path);
-    binding->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (binding->descriptor < 0)
-        return refuse(address->path, error);
-    code = bind(binding->descriptor, (struct sockaddr *)&bound, sizeof bound);
-    if (code != 0 && errno == EADDRINUSE && is_stale(&bound) && unlink(bound.sun_path) == 0)
-        code = bind(binding->descriptor, (struct sockaddr *)&bound, sizeof bound);
-    if (code != 0)
-        return refuse(address->path, error);
-    name_path(binding, bound.sun_path);
-    address_format_socket((struct sockaddr *)&bound, binding->name);
-    return listen(binding->descriptor, BACKLOG) == 0 ? 0 : refuse(address->path, error);
+    listener->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->descriptor < 0)
+        return binding_refuse(address->path, error);
+    result = bind(listener->descriptor, (struct sockaddr *)&bound, sizeof bound);
+    if (result != 0 && errno == EADDRINUSE && binding_is_stale(&bound) &&
+        unlink(bound.sun_path) == 0)
+        result = bind(listener->descriptor, (struct sockaddr *)&bound, sizeof bound);
+    if (result != 0)
+        return binding_refuse(address->path, error);
+    binding_name_path(listener, bound.sun_path);
+    address_format_socket((struct sockaddr *)&bound, listener->name);
+    return listen(listener->descriptor, BACKLOG) == 0 ? 0 : binding_refuse(address->path, error);
 }
 
 /* ---- TCP ---- */
 
-static void set_port(struct sockaddr *address, unsigned port)
+static void binding_set_port(struct sockaddr *address, unsigned port)
 {
     if (address->sa_family == AF_INET6)
         ((struct sockaddr_in6 *)address)->sin6_port = htons((uint16_t)port);
@@ -125,16 +132,10 @@ static void set_port(struct sockaddr *address, unsigned port)
         ((struct sockaddr_in *)address)->sin_port = htons((uint16_t)port);
 }
 
-static unsigned get_port(const struct sockaddr *address)
-{
-    return ntohs(address->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
-                                                : ((const struct sockaddr_in *)address)->sin_port);
-}
-
-/* Binds one address, with *port, and sets *port to the one it got. On failure
- * *missing_family says whether this machine has no such addresses at all. */
-static int open_tcp(struct binding *binding, const struct addrinfo *address, unsigned *port,
-    bool v6_only, bool *missing_family, struct error *error)
+/* Binds one address, with *port, and sets *port to the port it got. After a failure
+ * *missing_family says whether this machine lacks addresses of this family. */
+static int binding_open_tcp(struct listener *listener, const struct addrinfo *address,
+    unsigned *port, bool v6_only, bool *missing_family, struct error *error)
 {
     struct sockaddr_storage storage;
     struct sockaddr *bound = (struct sockaddr *)&storage;
@@ -143,28 +144,28 @@ static int open_tcp(struct binding *binding, const struct addrinfo *address, uns
     const int v6 = v6_only;
     int descriptor = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    binding->descriptor = descriptor;
+    listener->descriptor = descriptor;
     memcpy(&storage, address->ai_addr, address->ai_addrlen);
-    set_port(bound, *port);
+    binding_set_port(bound, *port);
     *missing_family = descriptor < 0 && errno == EAFNOSUPPORT;
-    address_format_socket(bound, binding->name);
+    address_format_socket(bound, listener->name);
     if (descriptor < 0)
-        return refuse(binding->name, error);
+        return binding_refuse(listener->name, error);
     (void)setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (address->ai_family == AF_INET6)
         (void)setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &v6, sizeof v6);
     if (bind(descriptor, bound, address->ai_addrlen) != 0 || listen(descriptor, BACKLOG) != 0 ||
         getsockname(descriptor, bound, &length) != 0) {
         *missing_family = errno == EADDRNOTAVAIL;
-        return refuse(binding->name, error);
+        return binding_refuse(listener->name, error);
     }
-    *port = get_port(bound);
-    address_format_socket(bound, binding->name);
+    *port = address_port(bound);
+    address_format_socket(bound, listener->name);
     return 0;
 }
 
-/* The same address again, as some name services answer? */
-static bool is_repeated(const struct addrinfo *first, const struct addrinfo *address)
+/* Returns whether the same address stands before it in the list: some name services repeat. */
+static bool binding_is_repeated(const struct addrinfo *first, const struct addrinfo *address)
 {
     for (; first != address; first = first->ai_next) {
         if (first->ai_addrlen == address->ai_addrlen &&
@@ -174,92 +175,86 @@ static bool is_repeated(const struct addrinfo *first, const struct addrinfo *add
     return false;
 }
 
-/* All of them; one whose family this machine lacks is passed over, if another one works. */
-static int open_each(struct binding_list *bindings, const struct addrinfo *addresses, unsigned port,
-    bool v6_only, struct log *log, struct error *error)
+/* Binds all addresses. Those of a family that this machine lacks are skipped, if others work. */
+static int binding_open_each(struct listener_list *listeners, const struct addrinfo *addresses,
+    unsigned port, bool v6_only, struct log *log, struct error *error)
 {
-    struct error passed_over = {.text = ""};
+    struct error skipped = {.text = ""};
     bool any = false;
 
     for (const struct addrinfo *each = addresses; each; each = each->ai_next) {
-        const struct binding *last = TAILQ_LAST(bindings, binding_list);
-        struct binding *binding;
+        const struct listener *last = TAILQ_LAST(listeners, listener_list);
+        struct listener *listener;
         bool missing_family = false;
 
-        if (is_repeated(addresses, each))
+        if (binding_is_repeated(addresses, each))
             continue;
-        binding = add(bindings);
-        if (!binding)
+        listener = binding_add(listeners);
+        if (!listener)
             return error_set_memory(error);
-        if (open_tcp(binding, each, &port, v6_only || addresses->ai_next, &missing_family, error) ==
-            0) {
+        if (binding_open_tcp(listener, each, &port, v6_only || addresses->ai_next, &missing_family,
+                error) == 0) {
             any = true;
             continue;
         }
         if (!missing_family)
             return ERROR_SYSTEM;
-        passed_over = *error;
-        close_after(bindings, last);
+        skipped = *error;
+        binding_close_after(listeners, last);
     }
-    if (any && passed_over.text[0])
-        log_write(log, LOG_WARNING, "Passed over: %s", passed_over.text);
+    if (any && skipped.text[0])
+        log_write(log, LOG_WARNING, "Skipped an address: %s", skipped.text);
     return any ? 0 : ERROR_SYSTEM;
 }
 
-/* A port that is free on the first address may be taken on the next: then another. */
-static int open_free_port(struct binding_list *bindings, const struct addrinfo *addresses,
-    bool v6_only, struct log *log, struct error *error)
+static int binding_open_name(struct listener_list *listeners, const struct addrinfo *resolved,
+    unsigned port, bool v6_only, struct log *log, struct error *error)
 {
-    const struct binding *last = TAILQ_LAST(bindings, binding_list);
-    int result = ERROR_SYSTEM;
+    const struct listener *last = TAILQ_LAST(listeners, listener_list);
+    int tries_left = port == 0 ? MAX_FREE_PORT_TRIES : 1;
+    int result;
 
-    for (int tries = 0; tries < FREE_PORT_TRIES && result != 0; tries++) {
-        close_after(bindings, last);
-        result = open_each(bindings, addresses, 0, v6_only, log, error);
-    }
+    do { /* a port that is free on the first address may be in use on the next */
+        binding_close_after(listeners, last);
+        result = binding_open_each(listeners, resolved, port, v6_only, log, error);
+    } while (result != 0 && --tries_left > 0);
     return result;
 }
 
-static int open_name(struct binding_list *bindings, const struct address *address, bool v6_only,
-    struct log *log, struct error *error)
+int binding_resolve(const struct address *address, struct addrinfo **resolved, struct error *error)
 {
     const struct addrinfo hints = {
         .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *addresses = NULL;
-    int result = getaddrinfo(address->host, "0", &hints, &addresses);
-
-    if (result != 0)
-        return error_set(error, ERROR_SYSTEM, "can't listen on %s: %s", address->host,
-            result == EAI_SYSTEM ? strerror(errno) : gai_strerror(result));
-    if (address->port == 0)
-        result = open_free_port(bindings, addresses, v6_only, log, error);
-    else
-        result = open_each(bindings, addresses, address->port, v6_only, log, error);
-    freeaddrinfo(addresses);
-    return result;
-}
-
-int binding_open(struct binding_list *bindings, const struct address *address, bool v6_only,
-    struct log *log, struct error *error)
-{
-    const struct binding *last = TAILQ_LAST(bindings, binding_list);
     int result;
 
-    if (address->is_unix) {
-        struct binding *binding = add(bindings);
+    *resolved = NULL;
+    if (address->is_unix)
+        return 0;
+    result = getaddrinfo(address->host, "0", &hints, resolved);
+    if (result == 0)
+        return 0;
+    return error_set(error, ERROR_SYSTEM, "can't listen on %s: %s", address->host,
+        result == EAI_SYSTEM ? strerror(errno) : gai_strerror(result));
+}
 
-        result = binding ? open_unix(binding, address, error) : error_set_memory(error);
-    } else {
-        result = open_name(bindings, address, v6_only, log, error);
-    }
+int binding_open(struct listener_list *listeners, const struct address *address,
+    const struct addrinfo *resolved, bool v6_only, struct log *log, struct error *error)
+{
+    const struct listener *last = TAILQ_LAST(listeners, listener_list);
+    int result;
+
+    if (address->is_unix)
+        result = binding_open_unix(binding_add(listeners), address, error);
+    else
+        result = binding_open_name(listeners, resolved, address->port, v6_only, log, error);
     if (result != 0)
-        close_after(bindings, last);
+        binding_close_after(listeners, last);
     return result;
 }
 
-/* ---- taking over ---- */
+/* ---- inherited sockets ---- */
 
-static bool is_served(int descriptor, const struct sockaddr *address)
+static bool binding_is_served(int descriptor, const struct sockaddr *address)
 {
     int kind = 0;
     socklen_t length = sizeof kind;
@@ -270,40 +265,40 @@ static bool is_served(int descriptor, const struct sockaddr *address)
                address->sa_family == AF_UNIX);
 }
 
-/* listen(2) again makes its backlog as long as that of ours. */
-static int check_inherited(struct binding *binding, struct error *error)
+/* Checks the socket. listen(2) is called again, for the length of the backlog. */
+static int binding_check_inherited(struct listener *listener, struct error *error)
 {
     struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
     struct sockaddr *bound = (struct sockaddr *)&storage;
     socklen_t length = sizeof storage;
 
     (void)snprintf(
-        binding->name, sizeof binding->name, "the inherited descriptor %d", binding->descriptor);
-    if (getsockname(binding->descriptor, bound, &length) != 0)
-        return refuse(binding->name, error);
-    if (!is_served(binding->descriptor, bound))
+        listener->name, sizeof listener->name, "the inherited descriptor %d", listener->descriptor);
+    if (getsockname(listener->descriptor, bound, &length) != 0)
+        return binding_refuse(listener->name, error);
+    if (!binding_is_served(listener->descriptor, bound))
         return error_set(error, ERROR_SYSTEM,
-            "can't listen on %s: it is no TCP or unix stream socket (ListenStream=)",
-            binding->name);
-    if (listen(binding->descriptor, BACKLOG) != 0)
-        return refuse(binding->name, error);
-    address_format_socket(bound, binding->name);
+            "can't listen on %s: it is not a TCP or unix stream socket (ListenStream=)",
+            listener->name);
+    if (listen(listener->descriptor, BACKLOG) != 0)
+        return binding_refuse(listener->name, error);
+    address_format_socket(bound, listener->name);
     return 0;
 }
 
-int binding_adopt(struct binding_list *bindings, int descriptor, struct error *error)
+int binding_adopt(struct listener_list *listeners, int descriptor, struct error *error)
 {
-    const struct binding *last = TAILQ_LAST(bindings, binding_list);
-    struct binding *binding = add(bindings);
+    const struct listener *last = TAILQ_LAST(listeners, listener_list);
+    struct listener *listener = binding_add(listeners);
     int result;
 
-    if (!binding) {
+    if (!listener) {
         (void)close(descriptor);
         return error_set_memory(error);
     }
-    binding->descriptor = descriptor;
-    result = check_inherited(binding, error);
+    listener->descriptor = descriptor;
+    result = binding_check_inherited(listener, error);
     if (result != 0)
-        close_after(bindings, last);
+        binding_close_after(listeners, last);
     return result;
 }

@@ -1,45 +1,58 @@
-/* From an address to the sockets that listen on it. Who connects to them is not known here.
+/* SPDX-License-Identifier: MIT */
+/* From an address to the sockets that listen on it. listener.h accepts the clients.
  *
- * On failure nothing is left behind: no descriptor, and no file of a unix socket. */
+ * After a failure nothing is left: no descriptor, and no file of a unix socket. */
 #ifndef PRSERVD_BINDING_H
 #define PRSERVD_BINDING_H
 
 #include "base/address.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "server/listener_options.h"
 
+#include <netdb.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 #include <sys/types.h>
 #include <sys/un.h>
+#include <uv.h>
 
-/* One socket. */
-struct binding {
-    TAILQ_ENTRY(binding) link;
+/* One socket that listens. */
+struct listener {
+    TAILQ_ENTRY(listener) entry;
     int descriptor;
     char name[ADDRESS_TEXT_BYTES];
-    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* unix: removed at the end */
+    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* of a unix socket: removed at the end */
     dev_t path_device;
     ino_t path_inode;
+
+    struct listeners *listeners; /* set by listener.c, as what follows; NULL: poll is not in use */
+    uv_poll_t poll;
+    struct listener_options options;
 };
 
-TAILQ_HEAD(binding_list, binding);
+TAILQ_HEAD(listener_list, listener);
 
-/* Appends a socket for each address that the name has; port 0 takes a free one, the same
- * for all of them. v6_only: leave IPv4 to another socket. An address whose family this
- * machine lacks is passed over, and logged, if another one works. Fails with ERROR_SYSTEM or
- * ERROR_MEMORY. May block: it asks for the name. */
-ERROR_MUST_CHECK int binding_open(struct binding_list *bindings, const struct address *address,
-    bool v6_only, struct log *log, struct error *error);
+/* Resolves the name of the address; *resolved is for freeaddrinfo, and NULL for a unix socket.
+ * Fails with ERROR_SYSTEM. May block. */
+ERROR_MUST_CHECK int binding_resolve(
+    const struct address *address, struct addrinfo **resolved, struct error *error);
 
-/* Appends a socket that somebody else has bound. The descriptor is the binding's from now
- * on, also when this fails, with ERROR_SYSTEM if it is no stream socket of a kind that is
- * served, or ERROR_MEMORY. */
+/* Appends a socket for each address that binding_resolve found. Port 0 takes a free port, the same
+ * for all of them. v6_only: IPv4 is left to another socket. An address whose family this machine
+ * lacks is skipped and logged, if another one works. Fails with ERROR_SYSTEM or ERROR_MEMORY. */
+ERROR_MUST_CHECK int binding_open(struct listener_list *listeners, const struct address *address,
+    const struct addrinfo *resolved, bool v6_only, struct log *log, struct error *error);
+
+/* Appends a socket that another process has bound. Takes the descriptor over, also when it fails:
+ * with ERROR_SYSTEM if this is not a TCP or unix stream socket, or with ERROR_MEMORY. */
 ERROR_MUST_CHECK int binding_adopt(
-    struct binding_list *bindings, int descriptor, struct error *error);
+    struct listener_list *listeners, int descriptor, struct error *error);
 
-/* Closes the socket, removes its file unless that is a successor's, and frees the binding,
- * which must not be on a list. */
-void binding_close(struct binding *binding);
+/* Removes the file of a unix socket, unless another socket has taken its place. */
+void binding_remove_file(const struct listener *listener);
+
+/* Closes the socket, and removes its file unless another socket has taken its place. */
+void binding_close(struct listener *listener);
 
 #endif

@@ -1,164 +1,499 @@
-/* What is freed is not counted any more; else a call is counted anew whenever its stage
- * changes, or its buffers do. */
+/* SPDX-License-Identifier: MIT */
+/* One allocation holds a call with the parts that its kind of request needs: a ping has none, a
+ * look-up a job, a get-pr below an upstream a job and a look-up, an export a job and pieces. */
 #include "server/call.h"
 
+#include "audit/report.h"
+#include "base/clock.h"
+#include "exec/executor.h"
+#include "exec/export.h"
+#include "server/call_answer.h"
+#include "server/call_audit.h"
+#include "server/call_log.h"
+#include "upstream/upstream.h"
 #include "wire/codec.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ASKED_TIMES 8 /* a question holds a request: as a key, in two lines, escaped */
+/* While the upstream is asked, a request is held this many times: as a key and in two messages, in
+ * which its characters may be escaped. */
+#define ASKING_FACTOR 8
+
+static_assert(sizeof(struct call) < 300, "a ping needs no more than a struct call");
 
 /* ---- memory ---- */
 
-size_t call_values_bytes(const struct call *call)
+static size_t call_upstream_bytes(const struct call *call)
 {
-    const struct upstream_question *question = call->question;
-    size_t bytes = 0;
+    const struct upstream_question *question = &call->lookup->question;
 
-    if (question && question->umax)
-        bytes += strlen(question->umax);
-    if (question && question->uval)
-        bytes += strlen(question->uval);
+    return (question->umax ? strlen(question->umax) : 0) +
+           (question->uval ? strlen(question->uval) : 0);
+}
+
+static size_t call_memory_of(const struct call *call)
+{
+    size_t requests = call->message_bytes * (call->stage == CALL_ASKING ? ASKING_FACTOR : 1);
+    size_t bytes = call->own_bytes + requests + call->answer.capacity;
+
+    if (call->reading)
+        bytes += call->reading->text.capacity;
+    if (call->job)
+        bytes += call->job->piece.capacity;
+    if (call->job && call->pieces)
+        bytes += export_bytes(call->job->scan) + report_bytes(call->job->report);
+    if (call->lookup && call->stage != CALL_ASKING)
+        bytes += call_upstream_bytes(call);
     return bytes;
 }
 
-static size_t memory_of(const struct call *call)
+/* Takes this much of the budget, instead of what was taken before. */
+static void call_set_held(struct call *call, size_t held_bytes, size_t under_way_bytes)
 {
-    size_t requests = call->bytes * (call->stage == CALL_ASKING ? ASKED_TIMES : 1);
-    size_t bytes = sizeof *call + requests + call->answer.capacity + call->job.piece.capacity +
-                   call->writer.pending.capacity;
+    struct budget *budget = call->server->budget;
+    const size_t before_bytes = call->held_bytes;
 
-    if (call->question && call->stage != CALL_ASKING)
-        bytes += sizeof *call->question + call_values_bytes(call);
-    return bytes;
+    budget_give(budget, before_bytes);
+    budget_take(budget, held_bytes);
+    budget->under_way += under_way_bytes - call->under_way_bytes;
+    call->held_bytes = held_bytes;
+    call->under_way_bytes = under_way_bytes;
+    if (held_bytes != before_bytes)
+        call->charged(call, before_bytes);
 }
 
-/* Takes nothing of the budget any more. */
-static void uncount(struct call *call)
+/* Counts anew what the call holds, after its stage or one of its buffers changed. An idle call
+ * is not under way: it may wait for a long time, but can be freed. */
+static void call_count(struct call *call)
 {
-    struct budget *budget = call->caller->service.budget;
+    size_t bytes = call_memory_of(call);
 
-    budget_give(budget, call->held);
-    call->caller->idle -= call->idle;
-    budget->under_way -= call->held - call->idle;
-    call->held = call->idle = 0;
+    call_set_held(call, bytes, call_is_idle(call) ? 0 : bytes);
 }
 
-void call_count(struct call *call)
-{
-    struct budget *budget = call->caller->service.budget;
-
-    uncount(call);
-    call->held = memory_of(call);
-    if (call->stage == CALL_READY || call->stage == CALL_ANSWERED)
-        call->idle = call->held;
-    budget_take(budget, call->held);
-    call->caller->idle += call->idle;
-    budget->under_way += call->held - call->idle;
-}
-
-void call_set_stage(struct call *call, enum call_stage stage)
+static void call_set_stage(struct call *call, enum call_stage stage)
 {
     call->stage = stage;
     call_count(call);
 }
 
+/* Changes the stage of a call that comes back, and tells the session. */
+static void call_move(struct call *call, enum call_stage stage)
+{
+    enum call_stage before = call->stage;
+
+    call_set_stage(call, stage);
+    call->moved(call, before);
+}
+
 /* ---- start and end ---- */
 
-struct call *call_new(struct caller *caller, size_t bytes)
+static bool call_needs_job(enum request_kind kind, bool is_read_only)
 {
-    struct call *call = calloc(1, sizeof *call);
+    return kind != REQUEST_PING && kind != REQUEST_IS_READONLY && kind != REQUEST_KINDS &&
+           !(kind == REQUEST_IMPORT_ONE && is_read_only);
+}
+
+/* The parts that a request needs. */
+struct call_parts {
+    bool has_job;
+    bool has_lookup;
+    bool has_pieces;
+};
+
+static struct call_parts call_parts_of(
+    const struct server_context *server, enum request_kind kind, bool is_read_only)
+{
+    return (struct call_parts){
+        .has_job = call_needs_job(kind, is_read_only),
+        .has_lookup = kind == REQUEST_GET_PR && server->upstream,
+        .has_pieces = kind == REQUEST_EXPORT || request_is_report(kind),
+    };
+}
+
+/* Allocates a call with these parts, and more_bytes. Returns NULL if there is no memory. */
+static struct call *call_allocate(const struct server_context *server,
+    const struct session_client *client, const struct call_parts *parts, size_t more_bytes)
+{
+    size_t own_bytes = sizeof(struct call) + (parts->has_job ? sizeof(struct job) : 0) +
+                       (parts->has_lookup ? sizeof(struct call_lookup) : 0) +
+                       (parts->has_pieces ? sizeof(struct call_export) : 0) + more_bytes;
+    struct call *call = calloc(1, own_bytes);
 
     if (!call)
         return NULL;
-    call->caller = caller;
-    call->bytes = bytes;
-    call->request.kind = REQUEST_KINDS;
-    call->job.client = caller;
-    call->job.budget = caller->service.budget;
+    call->server = server;
+    call->client = client;
+    call->is_read_only = client->is_read_only;
+    call->is_from_server = client->is_from_server;
+    call->own_bytes = own_bytes;
+    call->arrived_us = clock_us();
     return call;
 }
 
-void call_drop_values(struct call *call)
+/* Sets the request and its parts. */
+static void call_set_request(
+    struct call *call, const struct request *request, const struct call_parts *parts)
 {
-    job_release_budget(&call->job);
-    free(call->job.value);
-    call->job.value = NULL;
-    if (call->question)
-        upstream_release(call->question);
+    call->request = *request;
+    if (parts->has_job) {
+        call->job = (struct job *)(call + 1);
+        call->job->budget = call->server->budget;
+        call->job->arrived_ms = call->arrived_us / 1000;
+        call->job->shows_peers = call->client->shows_peers;
+    }
+    if (parts->has_lookup)
+        call->lookup = (struct call_lookup *)(call->job + 1);
+    if (parts->has_pieces)
+        call->pieces = (struct call_export *)(call->job + 1);
+}
+
+struct call *call_create(const struct server_context *server, const struct session_client *client,
+    struct request *request, size_t message_bytes)
+{
+    const struct call_parts parts = call_parts_of(server, request->kind, client->is_read_only);
+    struct call *call = call_allocate(server, client, &parts, 0);
+
+    if (!call) {
+        codec_release(request);
+        return NULL;
+    }
+    call->message_bytes = message_bytes;
+    call_set_request(call, request, &parts);
+    return call;
+}
+
+/* ---- READING ---- */
+
+static void call_on_read(void *context)
+{
+    struct call *call = context;
+    const struct request *request = &call->reading->request;
+    const struct call_parts parts = call_parts_of(call->server, request->kind, call->is_read_only);
+
+    call_set_request(call, request, &parts);
+    call->moved(call, CALL_READING);
+}
+
+/* The parts of its request are not known yet, so there is room for all. */
+struct call *call_create_long(
+    const struct server_context *server, const struct session_client *client, struct buffer message)
+{
+    static const struct call_parts all = {true, true, true};
+    struct call *call = call_allocate(server, client, &all, sizeof *call->reading);
+
+    if (!call) {
+        buffer_free(&message);
+        return NULL;
+    }
+    call->request.kind = REQUEST_KINDS;
+    call->message_bytes = message.length;
+    call->reading =
+        (struct message_reading *)((char *)call + call->own_bytes - sizeof *call->reading);
+    call->reading->text = message;
+    call->reading->done = call_on_read;
+    call->reading->context = call;
+    return call;
+}
+
+void call_read(struct call *call)
+{
+    call_set_stage(call, CALL_READING);
+    message_reader_submit(call->server->messages, call->reading);
+}
+
+static void call_release_values(struct call *call)
+{
+    job_release_budget(call->job);
+    free(call->job->value);
+    call->job->value = NULL;
+    if (call->lookup)
+        upstream_question_release(&call->lookup->question);
 }
 
 void call_free(struct call *call)
 {
-    uncount(call);
-    executor_end_export(call->caller->service.executor, &call->job);
-    turns_end(call->caller->service.exports, &call->turn);
+    call_set_held(call, 0, 0);
+    if (call->pieces)
+        exports_close(call->server->exports, &call->pieces->turn);
+    if (call->job) {
+        executor_end_export(call->server->executor, call->job);
+        call_release_values(call);
+        buffer_free(&call->job->piece);
+    }
     codec_release(&call->request);
-    call_drop_values(call);
-    free(call->question);
-    framer_writer_free(&call->writer);
-    buffer_free(&call->job.piece);
     buffer_free(&call->answer);
     free(call);
 }
 
 /* ---- the answer ---- */
 
-static void write_answer(const struct caller *caller, const struct call *call, struct buffer *out)
+/* Makes the answer from the job's result, and frees the values that it was made from. */
+static void call_make_answer(struct call *call)
 {
-    switch (call->request.kind) {
-    case REQUEST_PING:
-        codec_write_alive(out);
-        break;
-    case REQUEST_IS_READONLY:
-        codec_write_readonly(out, caller->read_only);
-        break;
-    case REQUEST_GET_PR:
-    case REQUEST_TEST_PR:
-    case REQUEST_MAX_PACKAGE_PR:
-        codec_write_value(out, call->job.value);
-        break;
-    case REQUEST_TEST_PACKAGE:
-        codec_write_found(out, call->job.found);
-        break;
-    case REQUEST_IMPORT_ONE:
-        if (caller->read_only)
-            codec_write_null(out);
-        else
-            codec_write_imported(out, &call->request);
-        break;
-    case REQUEST_GET_STATS:
-        caller->service.write_stats(caller->service.stats_context, call->job.rows, out);
-        break;
-    case REQUEST_EXPORT: /* in pieces */
-    case REQUEST_KINDS:
-        break;
+    call_answer_result(call);
+    if (call->job)
+        call_release_values(call);
+}
+
+void call_refuse(struct call *call, const char *reason)
+{
+    call_log_refusal(call, reason);
+    call_answer_error(call, METRICS_REFUSED, reason);
+    call_set_stage(call, CALL_ANSWERED);
+}
+
+static void call_end_run(struct call *call);
+
+/* ---- CHECKING and ASKING ---- */
+
+/* Continues after CHECKING or ASKING. An error of the job is the answer. */
+static void call_end_lookup(struct call *call)
+{
+    if (call->job->result == 0 || call->is_abandoned) {
+        call_move(call, CALL_READY);
+        return;
     }
+    call_log_error(call);
+    call_make_answer(call);
+    call_move(call, CALL_ANSWERED);
 }
 
-static void count_error(const struct call *call)
+/* Refuses the upstream's values if they are long and the budget has no room for them. */
+static int call_check_room(const struct call *call, struct error *error)
 {
-    if (call->request.kind < REQUEST_KINDS)
-        call->caller->service.counts->errors[call->request.kind]++;
+    const struct budget *budget = call->server->budget;
+    size_t bytes = call_upstream_bytes(call);
+
+    if (bytes <= BUDGET_SMALL_BYTES || budget_used(budget) + bytes <= budget->limit)
+        return 0;
+    return error_set(error, ERROR_MEMORY,
+        "the memory for requests and answers (%zu bytes) is used up, and the revisions of the "
+        "upstream are %zu bytes long; ask again later",
+        budget->limit, bytes);
 }
 
-void call_answer(struct call *call)
+static void call_on_upstream_answer(struct upstream_question *question, void *context)
 {
-    if (call->job.result == 0) {
-        write_answer(call->caller, call, &call->answer);
+    struct call *call = context;
+    struct job *job = call->job;
+
+    job->result = call_check_room(call, &job->error);
+    if (job->result == 0) {
+        job->upstream = question->result == 0 ? UPSTREAM_ASKED : UPSTREAM_UNKNOWN;
+        job->umax = question->umax;
+        job->uval = question->uval;
+        job->upstream_reason = question->error.text;
+        job->is_upstream_logged = question->is_counted;
+    }
+    if (!call->lookup->was_run)
+        call_end_lookup(call);
+    else if (job->result == 0)
+        call_run(call);
+    else
+        call_end_run(call);
+}
+
+static void call_ask_upstream(struct call *call)
+{
+    struct upstream_question *question = &call->lookup->question;
+
+    *question = (struct upstream_question){
+        .version = call->request.version,
+        .pkgarch = call->request.pkgarch,
+        .checksum = call->request.checksum,
+        .history = call->request.history,
+        .arrived_ms = call->job->arrived_ms,
+        .is_cancelled = atomic_load(&call->job->is_cancelled),
+        .done = call_on_upstream_answer,
+        .context = call,
+    };
+    call_set_stage(call, CALL_ASKING);
+    upstream_ask(call->server->upstream, question);
+}
+
+/* Asks the upstream for a call that was run without its answer and can't do without it. */
+static void call_ask_again(struct call *call)
+{
+    call->lookup->was_run = true;
+    call_release_values(call);
+    call_set_stage(call, CALL_ASKING);
+    upstream_ask_again(call->server->upstream, &call->lookup->question);
+}
+
+bool call_cancel(struct call *call)
+{
+    if (call->stage == CALL_RUNNING && call->pieces)
+        return exports_cancel(call->server->exports, &call->pieces->turn);
+    if (call->stage != CALL_ASKING)
+        return false;
+    upstream_cancel(call->server->upstream, &call->lookup->question);
+    return true;
+}
+
+/* Asks the upstream only if the checksum is not known here. */
+static void call_on_checked(struct job *job, void *context)
+{
+    struct call *call = context;
+    bool is_known = job->value != NULL;
+
+    call_release_values(call);
+    if (job->result == 0 && !is_known && !call->is_abandoned) {
+        call_ask_upstream(call);
+        return;
+    }
+    job->upstream = UPSTREAM_UNKNOWN;
+    call_end_lookup(call);
+}
+
+static void call_prepare_job(struct call *call, enum job_kind kind, const struct request *request,
+    void (*done)(struct job *job, void *context), enum call_stage stage)
+{
+    struct job *job = call->job;
+
+    job->client = call->session;
+    job->is_for_server = call->is_from_server;
+    job->kind = kind;
+    job->request = request;
+    job->done = done;
+    job->context = call;
+    call_set_stage(call, stage);
+}
+
+static void call_check_database(struct call *call)
+{
+    struct request *check = &call->lookup->check;
+
+    *check = call->request;
+    check->kind = REQUEST_TEST_PR;
+    call_prepare_job(call, JOB_LOOK, check, call_on_checked, CALL_CHECKING);
+    executor_submit(call->server->executor, call->job);
+}
+
+void call_end_waiting(struct call *call)
+{
+    if (call->job)
+        executor_cancel(call->server->executor, call->job);
+    if (call->stage == CALL_ASKING)
+        call->lookup->question.is_cancelled = true;
+}
+
+void call_start(struct call *call)
+{
+    if (!call->job) {
+        call_make_answer(call);
+        call_set_stage(call, CALL_ANSWERED);
+    } else if (!call->lookup) {
+        call_set_stage(call, CALL_READY);
+    } else if (call->request.history) {
+        call_check_database(call);
     } else {
-        count_error(call);
-        codec_write_error(&call->answer, call->job.error.text);
+        call_ask_upstream(call);
     }
-    call_drop_values(call);
-    call_set_stage(call, CALL_ANSWERED);
 }
 
-void call_refuse(struct call *call, const struct error *error)
+/* ---- RUNNING ---- */
+
+/* Continues after RUNNING. */
+static void call_end_run(struct call *call)
 {
-    log_write(call->caller->service.log, LOG_DEBUG, "Refused a message: %s", error->text);
-    count_error(call);
-    codec_write_error(&call->answer, error->text);
+    const struct job *job = call->job;
+    bool is_piece = call->pieces && (job->result == 0 || call->pieces->has_begun);
+
+    if (call->server->audit)
+        call_audit(call);
+    if (!is_piece)
+        call_log_error(call);
+    if (!is_piece && !call->is_abandoned)
+        call_make_answer(call);
+    if (call->pieces && (job->result != 0 || !job->more))
+        exports_close(call->server->exports, &call->pieces->turn);
     call_set_stage(call, CALL_ANSWERED);
+    call->moved(call, CALL_RUNNING);
+}
+
+static void call_on_run(struct job *job, void *context)
+{
+    struct call *call = context;
+
+    if (call->lookup && job->result == ERROR_UPSTREAM && call->lookup->question.may_wait &&
+        !call->is_abandoned) {
+        call_ask_again(call);
+        return;
+    }
+    if (job->result == ERROR_UPSTREAM)
+        log_often(call->server->log, LOG_ERROR, "%s", job->error.text);
+    call_end_run(call);
+}
+
+/* Returns whether a call is a look-up for a server below, which needs the rows of the primary. */
+static bool call_wants_primary(const struct call *call)
+{
+    return call->is_from_server && !call->server->read_only && call->server->has_replica &&
+           call->request.kind == REQUEST_TEST_PR;
+}
+
+static enum job_kind call_job_kind(const struct call *call)
+{
+    if (call_is_scan(call))
+        return JOB_SCAN;
+    if (call_is_write(call) || call_wants_primary(call) ||
+        (call->request.kind == REQUEST_MAX_PACKAGE_PR && !call->server->read_only))
+        return JOB_DECIDE;
+    return JOB_LOOK;
+}
+
+static void call_request_piece(struct call *call)
+{
+    struct job *job = call->job;
+
+    if (job->scan || job->report)
+        job->arrived_ms = clock_ms(); /* the patience of each piece begins anew */
+    call->pieces->wants_piece = false;
+    exports_request(
+        call->server->exports, &call->pieces->turn, job, peer_address_text(&call->client->address));
+}
+
+/* Continues after the executor was done with a piece, which may be empty. */
+static void call_on_piece(struct job *job, void *context)
+{
+    struct call *call = context;
+
+    exports_end_piece(call->server->exports, &call->pieces->turn);
+    call_count(call);
+    if (job->result == 0)
+        job->result = exports_check(call->server->exports, job, &job->error);
+    if (job->result == 0 && job->more && job->piece.length == 0 && !call->is_abandoned)
+        call_request_piece(call);
+    else
+        call_end_run(call);
+}
+
+void call_run(struct call *call)
+{
+    if (call->pieces) {
+        call_prepare_job(call, JOB_SCAN, &call->request, call_on_piece, CALL_RUNNING);
+        call_request_piece(call);
+        return;
+    }
+    call_prepare_job(call, call_job_kind(call), &call->request, call_on_run, CALL_RUNNING);
+    executor_submit(call->server->executor, call->job);
+}
+
+/* ---- writing ---- */
+
+enum call_written call_write(struct call *call, struct buffer *out)
+{
+    if (buffer_failed(&call->answer))
+        return CALL_BROKEN;
+    if (call->pieces && call->answer.length == 0) {
+        const enum call_written written = call_answer_piece(call, out);
+
+        call_count(call);
+        return written;
+    }
+    framer_write(out, buffer_text(&call->answer));
+    return buffer_failed(out) ? CALL_BROKEN : CALL_WRITTEN;
 }

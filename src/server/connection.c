@@ -1,176 +1,208 @@
-/*            opening read            end of input, stop
- *   OPENING ─────────────→ OPEN ──────────────────────→ DRAINING
- *      │                    │                               │ messages that were
- *      │ not understood     │ null, not understood          │ read are all taken
+/* SPDX-License-Identifier: MIT */
+/* Takes messages from the bytes that a transport reads, gives them to a session, and lets the
+ * transport write the session's answers.
+ *
+ *            handshake complete      end of input, stop
+ *   HANDSHAKING ─────────────→ OPEN ──────────────────────→ DRAINING
+ *      │                    │                               │ all messages that
+ *      │ invalid handshake  │ null, invalid message         │ were read are taken
  *      └────────────────────┴────────────→ FINISHING ←──────┘
  *                                              │ all answers are written
  *                                              ↓
  *                                          LINGERING   our side is shut; input is
- *                                              │       discarded, or closing would
- *                                              ↓       destroy answers on their way
- *                                            CLOSED
+ *                                              │       discarded, because closing now
+ *                                              ↓       could destroy answers on their way
+ *                                            CLOSED    from any state: connection_close
  *
- * set_state() changes the state; connection_close() is the one door out, from any state.
+ * The server does not read from a client while too much of it is under way or waits to be written.
+ * If the client does not read its answers for STALL_MS, the server closes the connection.
  *
- * A client that does not read its answers is not read from: input stops while too
- * much is under way or to be written, and after STALL_MS the connection is closed.
- *
- * What it holds is of a budget that all connections share (relief.h). While much is being
- * worked on, requests wait to be taken. */
+ * All memory is part of a budget that the connections share (memory_pressure.h). While requests
+ * under way use much of it, the next request waits to be admitted. */
 #include "server/connection.h"
 
 #include "base/clock.h"
 #include "server/session.h"
 #include "server/transport.h"
 #include "wire/framer.h"
-#include "wire/opening.h"
+#include "wire/handshake.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
-#define OPENING_MS 30000
+#define HANDSHAKE_MS 30000
 #define STALL_MS 60000
+#define GIVE_WAY_MS 1000 /* for a new client to send its request */
 #define LINGER_MS 5000
 #define LINGER_STOPPING_MS 500
-#define WRITE_BYTES ((size_t)256 * 1024) /* answers made ahead of the client */
-#define ROUNDS 8 /* reads or writes in one turn, before others have theirs */
+#define MAX_OUTPUT_BYTES ((size_t)256 * 1024) /* answers that wait to be written */
+#define MAX_ROUNDS 8 /* reads or writes in one turn, before the next connection is processed */
 
-enum state { OPENING, OPEN, DRAINING, FINISHING, LINGERING, CLOSED };
+enum connection_state { HANDSHAKING, OPEN, DRAINING, FINISHING, LINGERING, CLOSED };
 
 struct connection {
-    struct connection_shared *shared;
-    struct member member;
-    enum state state;
-    uint64_t deadline_ms; /* of the state; UINT64_MAX: none */
+    struct connections *connections;
+    struct connection_entry entry;
+    enum connection_state state;
+    uint64_t deadline_ms; /* end of the state; UINT64_MAX: none */
     struct transport transport;
-    struct opening opening;
+    struct handshake handshake;
     struct framer framer;
     struct session *session;
-    struct debtor debtor; /* the buffers take of the budget; the session does itself */
+    struct memory_account memory; /* of the buffers; the session takes from the budget itself */
 };
 
-static const char *const state_names[] = {
-    "opening", "open", "draining", "finishing", "lingering", "closed"};
+static const char *const connection_state_names[] = {
+    "handshaking", "open", "draining", "finishing", "lingering", "closed"};
 
 /* ---- the state ---- */
 
-static uint64_t deadline_of(const struct connection *connection, enum state state)
-{
-    switch (state) {
-    case OPENING:
-        return clock_ms() + OPENING_MS;
-    case LINGERING:
-        return clock_ms() + (connection->shared->stopping ? LINGER_STOPPING_MS : LINGER_MS);
-    default:
-        return UINT64_MAX;
-    }
-}
-
-static void set_state(struct connection *connection, enum state state)
+/* Changes the state, or begins it anew: with a new deadline. */
+static void connection_set_state(struct connection *connection, enum connection_state state)
 {
     connection->state = state;
-    connection->deadline_ms = deadline_of(connection, state);
+    connection->deadline_ms = UINT64_MAX;
+    if (state == HANDSHAKING)
+        connection->deadline_ms = clock_ms() + HANDSHAKE_MS;
+    else if (state == LINGERING)
+        connection->deadline_ms =
+            clock_ms() + (connection->connections->is_stopping ? LINGER_STOPPING_MS : LINGER_MS);
 }
 
-/* Counts what it holds. (What is closed is freed in this turn.) */
-static void count(struct connection *connection)
+/* Notes what the connection holds, at the moment when that changes. */
+static void connection_count_memory(void *context)
 {
-    struct relief *relief = &connection->shared->relief;
-    size_t bytes = framer_bytes(&connection->framer) + connection->transport.out.capacity;
+    struct connection *connection = context;
+    struct memory_pressure *pressure = &connection->connections->pressure;
+    size_t bytes = framer_bytes(&connection->framer) + connection->transport.out.capacity +
+                   connection->handshake.annotation_bytes;
 
-    if (connection->state == CLOSED)
-        relief_count(relief, &connection->debtor, 0, 0);
+    if (connection->state == CLOSED) /* the buffers are freed within this turn */
+        memory_pressure_update(pressure, &connection->memory, 0, 0);
     else
-        relief_count(
-            relief, &connection->debtor, bytes, bytes + session_idle_bytes(connection->session));
+        memory_pressure_update(
+            pressure, &connection->memory, bytes, bytes + session_held_bytes(connection->session));
 }
 
-void connection_close(struct connection *connection, const char *reason)
+/* Closes the connection now, even if requests have no answer yet. */
+static void connection_close(void *context, const char *reason)
 {
+    struct connection *connection = context;
+
     if (connection->state == CLOSED)
         return;
-    log_write(connection->shared->service.log, LOG_DEBUG, "Connection %p closed (%s): %s",
-        (void *)connection, state_names[connection->state], reason);
-    set_state(connection, CLOSED);
-    roster_retire(&connection->shared->roster, &connection->member);
-    count(connection);
+    log_write(connection->connections->server.log, LOG_DEBUG, "Connection %p closed (%s): %s",
+        (void *)connection, connection_state_names[connection->state], reason);
+    connection_set_state(connection, CLOSED);
+    connections_retire(connection->connections, &connection->entry);
+    connection_count_memory(connection);
     session_close(connection->session);
     transport_close(&connection->transport);
 }
 
-static void touch(void *context)
+static void connection_schedule(void *context)
 {
     struct connection *connection = context;
 
     if (connection->state != CLOSED)
-        roster_touch(&connection->shared->roster, &connection->member);
+        connections_schedule(connection->connections, &connection->entry);
 }
 
 /* ---- messages ---- */
 
-/* The server's headers, for who waits for them: none, and the empty line. */
-static void send_headers(struct connection *connection)
+/* Sends the server's headers to a client that waits for them: no header, only the empty line. */
+static void connection_send_headers(struct connection *connection)
 {
-    if (connection->opening.needs_headers)
+    if (connection->handshake.needs_headers)
         buffer_append_string(&connection->transport.out, "\n");
 }
 
-/* The client can't be understood any more. */
-static void finish_with(struct connection *connection, const char *reason)
+/* Answers with an error, and ends when it is written: the rest of the input can't be read. */
+static void connection_refuse(struct connection *connection, const char *reason)
 {
-    if (connection->state == OPENING)
-        send_headers(connection);
+    if (connection->state == HANDSHAKING)
+        connection_send_headers(connection);
     session_refuse(connection->session, reason);
-    set_state(connection, FINISHING);
+    connection_set_state(connection, FINISHING);
 }
 
-static void take_opening(struct connection *connection)
+static void connection_take_opening(struct connection *connection)
 {
     struct error error;
-    enum framer_result result = opening_read(&connection->opening, &connection->framer, &error);
 
-    if (result == FRAMER_LOST)
-        finish_with(connection, error.text);
-    if (result != FRAMER_READY)
-        return;
-    send_headers(connection);
-    set_state(connection, OPEN);
+    switch (handshake_read(&connection->handshake, &connection->framer, &error)) {
+    case FRAMER_READY:
+        connection_send_headers(connection);
+        session_take_handshake(connection->session, &connection->handshake);
+        connection_set_state(connection, OPEN);
+        break;
+    case FRAMER_LOST:
+        if (!connection->handshake.is_xml_rpc) {
+            connection_refuse(connection, error.text);
+            break;
+        }
+        connections_refuse_xml_rpc(connection->connections, &connection->transport);
+        connection_set_state(connection, FINISHING);
+        break;
+    case FRAMER_MORE:
+        break;
+    }
 }
 
-bool connection_is_admitted(const struct connection *connection)
-{
-    return budget_admits(connection->shared->service.budget, session_is_done(connection->session),
-        framer_pending(&connection->framer));
-}
-
-static bool has_room(const struct connection *connection)
+/* Returns whether the connection itself can take another message. */
+static bool connection_has_room(const struct connection *connection)
 {
     return (connection->state == OPEN || connection->state == DRAINING) &&
-           !session_is_full(connection->session) && connection->transport.out.length < WRITE_BYTES;
+           !session_is_full(connection->session) &&
+           connection->transport.out.length < MAX_OUTPUT_BYTES;
 }
 
-static bool may_take(const struct connection *connection)
+/* Returns whether the budget, which all connections share, admits the next message. */
+static bool connection_is_admitted(const struct connection *connection)
 {
-    return has_room(connection) && connection_is_admitted(connection);
+    return budget_admits(connection->connections->server.budget,
+        session_is_done(connection->session), framer_pending(&connection->framer));
 }
 
-static void take_messages(struct connection *connection)
+static bool connection_may_take(const struct connection *connection)
 {
-    while (may_take(connection)) {
-        struct text message;
-        struct error error;
+    return connection_has_room(connection) && connection_is_admitted(connection);
+}
 
+/* Gives a message to the session; a long one is moved. */
+static void connection_take_message(struct connection *connection, struct text message)
+{
+    const bool is_long = message.length > MESSAGE_READER_LEAST_BYTES;
+    struct session *session = connection->session;
+
+    connections_count_work(&connection->entry, message.length);
+    if ((is_long ? session_take_long(session, framer_take_message(&connection->framer))
+                 : session_take(session, message)) == SESSION_ENDED)
+        connection_set_state(connection, FINISHING);
+}
+
+/* Takes what the client has sent, as much as its share of this turn allows. */
+static void connection_take_messages(struct connection *connection)
+{
+    struct text message;
+    struct error error;
+
+    if (connection->state == HANDSHAKING)
+        connection_take_opening(connection);
+    if (connection->state < FINISHING && session_has_ended(connection->session))
+        connection_set_state(connection, FINISHING);
+    while (connection_may_take(connection)) {
+        if (!connections_may_work(connection->connections, &connection->entry))
+            return;
         switch (framer_next_message(&connection->framer, &message, &error)) {
         case FRAMER_READY:
-            if (session_take(connection->session, message) == SESSION_ENDED)
-                set_state(connection, FINISHING);
+            connection_take_message(connection, message);
             break;
         case FRAMER_LOST:
-            finish_with(connection, error.text);
+            connection_refuse(connection, error.text);
             break;
         case FRAMER_MORE:
             if (connection->state == DRAINING)
-                set_state(connection, FINISHING);
+                connection_set_state(connection, FINISHING);
             return;
         }
     }
@@ -178,230 +210,282 @@ static void take_messages(struct connection *connection)
 
 /* ---- memory ---- */
 
-static bool is_all_written(const struct connection *connection)
+static bool connection_is_all_written(const struct connection *connection)
 {
     return connection->transport.out.length == 0 && session_is_done(connection->session);
 }
 
-static bool drop_spare(void *context)
+static bool connection_release_unused(void *context)
 {
     struct connection *connection = context;
 
-    if (!is_all_written(connection) || framer_pending(&connection->framer) > 0)
+    if (!connection_is_all_written(connection) || framer_pending(&connection->framer) > 0)
         return false;
     framer_drop(&connection->framer);
     buffer_free(&connection->transport.out);
-    count(connection);
+    connection_count_memory(connection);
     return true;
 }
 
-/* The framing stays as it is, so nothing more can be read. */
-static void give_up(void *context, const char *reason)
+/* Frees most of what the connection holds. If that is its input, the client gets an error that says
+ * why; otherwise the connection is closed. */
+static void connection_shut(void *context, const char *reason)
 {
     struct connection *connection = context;
-    size_t held = connection->debtor.holder.bytes;
 
-    if (connection->state >= FINISHING || framer_bytes(&connection->framer) < held / 2) {
+    if (connection->state >= FINISHING ||
+        framer_bytes(&connection->framer) < connection->memory.held_bytes / 2) {
         connection_close(connection, reason);
         return;
     }
-    finish_with(connection, reason);
+    connection_refuse(connection, reason);
     framer_drop(&connection->framer);
-    count(connection);
-    touch(connection);
+    connection_count_memory(connection);
+    connection_schedule(connection);
 }
 
 /* ---- input ---- */
 
-/* Reads on or stops reading, as the state wants it. */
-static void steer_input(struct connection *connection)
+static void connection_update_reading(struct connection *connection)
 {
-    transport_steer(
-        &connection->transport, connection->state == OPENING || connection->state == LINGERING ||
-                                    (connection->state == OPEN && may_take(connection)));
+    transport_set_reading(&connection->transport,
+        connection->state == HANDSHAKING || connection->state == LINGERING ||
+            (connection->state == OPEN && connection_has_room(connection) &&
+                connection_is_admitted(connection)));
 }
 
-static void came(void *context, const char *bytes, size_t length)
+static void connection_on_input(void *context, const char *bytes, size_t length)
 {
     struct connection *connection = context;
     struct error error;
 
-    if (connection->state == OPENING || connection->state == OPEN) {
+    connections_note_activity(connection->connections, &connection->entry);
+    if (connection->state == HANDSHAKING || connection->state == OPEN) {
         if (framer_feed(&connection->framer, bytes, length, &error) != 0) {
+            log_often(connection->connections->server.log, LOG_ERROR, "Closing a connection: %s",
+                error.text);
             connection_close(connection, error.text);
             return;
         }
-        if (connection->state == OPENING)
-            take_opening(connection);
-        take_messages(connection);
-        if (connection->state == OPEN && !may_take(connection))
-            steer_input(connection);
-        count(connection);
-        relief_run(&connection->shared->relief);
+        connection_count_memory(connection);
+        memory_pressure_relieve(&connection->connections->pressure);
     }
-    touch(connection);
+    if (connection->state != CLOSED)
+        connections_schedule_input(connection->connections, &connection->entry, length);
 }
 
-static void ended(void *context)
+static void connection_on_end_of_input(void *context)
 {
     struct connection *connection = context;
 
+    if (connection->state == HANDSHAKING)
+        connection_take_messages(connection); /* which came just before */
     if (connection->state == LINGERING)
         connection_close(connection, "the client closed it");
-    else if (connection->state == OPENING)
-        connection_close(connection, "the client closed it before it had opened");
+    else if (connection->state == HANDSHAKING)
+        connection_close(connection, "the client closed it before its handshake was complete");
     else if (connection->state == OPEN)
-        set_state(connection, DRAINING);
-    touch(connection);
-}
-
-static void broke(void *context, const char *reason)
-{
-    connection_close(context, reason);
-}
-
-/* What the kernel holds already counts as read: who has sent a request is answered. */
-static void read_what_came(struct connection *connection)
-{
-    if (!connection->transport.reading)
-        return;
-    for (int round = 0; round < ROUNDS; round++) {
-        if (connection->state != OPENING && !has_room(connection))
-            break;
-        if (!transport_read_now(&connection->transport))
-            break;
-    }
+        connection_set_state(connection, DRAINING);
+    if (connection->state != CLOSED)
+        session_end_input(connection->session);
+    connection_schedule(connection);
 }
 
 /* ---- output ---- */
 
-/* Everything was written: shut our side, and let the client read it in peace. */
-static void shut(struct connection *connection)
+/* Shuts our side after the last answer, and lets the client read. */
+static void connection_linger(struct connection *connection)
 {
     if (connection->transport.input_ended) {
         connection_close(connection, "done");
         return;
     }
-    set_state(connection, LINGERING);
+    connection_set_state(connection, LINGERING);
     transport_shut(&connection->transport);
 }
 
-/* Writes what there is, and takes what was read, as long as one makes room for the other. */
-static void exchange(struct connection *connection)
+/* Writes answers and takes messages, as long as one makes room for the other. */
+static void connection_serve(struct connection *connection)
 {
     struct transport *transport = &connection->transport;
+    size_t bytes = 0;
 
-    for (int round = 0; connection->state < LINGERING && !transport->writing; round++) {
-        int code;
+    for (int round = 0; connection->state < LINGERING && !transport->is_writing; round++) {
+        int result;
 
-        if (!session_write(connection->session, &transport->out, WRITE_BYTES)) {
-            connection_close(connection, "its answers can't go on");
+        if (!session_write(connection->session, &transport->out, MAX_OUTPUT_BYTES)) {
+            log_often(connection->connections->server.log, LOG_ERROR,
+                "Closing a connection, because an answer could not be completed: an export broke "
+                "off, or memory ran out");
+            connection_close(connection, "an answer could not be completed");
             return;
         }
-        take_messages(connection);
+        connection_take_messages(connection);
         if (transport->out.length == 0)
             return;
-        if (round == ROUNDS) {
-            touch(connection);
+        if (round == MAX_ROUNDS || bytes >= MAX_OUTPUT_BYTES) {
+            connection_schedule(connection);
             return;
         }
-        code = transport_write(transport);
-        if (code != 0)
-            connection_close(connection, uv_strerror(code));
+        bytes += transport->out.length;
+        result = transport_write(transport);
+        connections_note_activity(connection->connections, &connection->entry);
+        if (result != 0)
+            connection_close(connection, uv_strerror(result));
     }
 }
 
-void connection_look_after(struct connection *connection)
+void connection_process(struct connection *connection)
 {
-    exchange(connection);
-    if (connection->state == FINISHING && is_all_written(connection))
-        shut(connection);
+    transport_begin_turn(&connection->transport);
+    connection_take_messages(connection);
+    connection_serve(connection);
+    if (connection->state == FINISHING && connection_is_all_written(connection))
+        connection_linger(connection);
     if (connection->state == CLOSED)
         return;
-    steer_input(connection);
-    if (has_room(connection) && !connection_is_admitted(connection))
-        roster_wait(&connection->shared->roster, &connection->member);
-    count(connection);
+    connection_update_reading(connection);
+    if (connection_has_room(connection) && !connection_is_admitted(connection))
+        connections_wait(connection->connections, &connection->entry);
+    connection_count_memory(connection);
 }
 
-/* ---- start and end ---- */
+/* ---- deadlines and stop ---- */
 
-static void closed(void *context)
+/* Notices that a client has ended its input or is gone while nothing is read from it, because too
+ * much is under way. */
+static void connection_check_input(struct connection *connection)
 {
-    struct connection *connection = context;
-    struct connection_shared *shared = connection->shared;
-
-    roster_leave(&shared->roster, &connection->member);
-    framer_free(&connection->framer);
-    free(connection);
-    shared->closed(shared->context);
+    if (!connection->transport.is_reading && !session_is_done(connection->session) &&
+        transport_has_ended(&connection->transport))
+        session_end_input(connection->session);
 }
 
-static const struct transport_events events = {
-    .came = came,
-    .ended = ended,
-    .broke = broke,
-    .written = touch,
-    .closed = closed,
-};
-
-int connection_open(
-    struct connection_shared *shared, int descriptor, bool read_only, struct error *error)
+void connection_check_deadline(struct connection *connection)
 {
-    struct connection *connection = calloc(1, sizeof *connection);
-    int code;
+    const uint64_t now_ms = clock_ms();
+    uint64_t stalled_ms;
 
-    if (connection)
-        connection->session = session_open(&shared->service, read_only, touch, connection);
-    if (!connection || !connection->session) {
-        free(connection);
-        (void)close(descriptor);
-        return error_set_memory(error);
-    }
-    connection->shared = shared;
-    connection->member.owner = connection->debtor.owner = connection;
-    connection->debtor.drop_spare = drop_spare;
-    connection->debtor.give_up = give_up;
-    framer_init(&connection->framer, shared->max_message_bytes);
-    set_state(connection, OPENING);
-    roster_join(&shared->roster, &connection->member);
-    code = transport_open(&connection->transport, shared->loop, descriptor,
-        uv_buf_init(shared->input, sizeof shared->input), &events, connection);
-    if (code != 0)
-        connection_close(connection, uv_strerror(code));
-    else
-        steer_input(connection);
-    return 0;
-}
-
-void connection_check_deadline(struct connection *connection, uint64_t now)
-{
-    bool stuck = transport_is_stuck(&connection->transport, now, STALL_MS);
-
-    if (connection->state != CLOSED && session_holds_up(connection->session, STALL_MS)) {
-        log_often(connection->shared->service.log, LOG_WARNING,
-            "An export was broken off: its client took less than a piece in %d s, and others wait",
-            STALL_MS / 1000);
-        connection_close(connection, "others wait for their turn to export");
-    } else if (stuck) {
+    if (connection->state == CLOSED)
+        return;
+    connection_check_input(connection);
+    stalled_ms = transport_measure_stall(&connection->transport, now_ms);
+    if (stalled_ms >= STALL_MS) {
         connection_close(connection, "the client did not read its answers");
-    } else if (now >= connection->deadline_ms && connection->state == OPENING) {
-        finish_with(connection, "the opening of the connection was not complete in 30 seconds");
-        touch(connection);
-    } else if (now >= connection->deadline_ms) {
+    } else if (now_ms >= connection->deadline_ms && connection->state == HANDSHAKING) {
+        connection_refuse(
+            connection, "the handshake of the connection was not complete in 30 seconds");
+        connection_schedule(connection);
+    } else if (now_ms >= connection->deadline_ms) {
         connection_close(connection, "the client did not close it");
     }
 }
 
+/* Returns whether the client waits for nothing, as far as is known now. A part of a request does
+ * not count: it would keep the descriptor for any time. */
+static bool connection_is_idle(const struct connection *connection)
+{
+    return connection->state != CLOSED && connection_is_all_written(connection) &&
+           !connection->entry.is_scheduled && !connection->entry.is_waiting &&
+           !transport_has_unread(&connection->transport);
+}
+
+bool connection_give_way(struct connection *connection)
+{
+    const uint64_t idle_ms = clock_ms() - connection->entry.active_ms;
+
+    if (idle_ms < GIVE_WAY_MS || !connection_is_idle(connection))
+        return false;
+    connections_log_give_way(connection->connections, idle_ms);
+    connection_close(connection, "another client needs the descriptor");
+    return true;
+}
+
 void connection_stop(struct connection *connection)
 {
-    read_what_came(connection);
-    if (connection->state == OPENING)
-        set_state(connection, FINISHING);
+    connection_update_reading(connection); /* it may have stopped until the end of the turn */
+    if (connection->transport.is_reading)
+        transport_read_received(&connection->transport, MAX_ROUNDS); /* this is answered */
+    connection_take_messages(connection);
+    if (connection->state == HANDSHAKING)
+        connection_set_state(connection, FINISHING);
     else if (connection->state == OPEN)
-        set_state(connection, DRAINING);
+        connection_set_state(connection, DRAINING);
     else if (connection->state == LINGERING)
-        set_state(connection, LINGERING);
-    take_messages(connection);
-    touch(connection);
+        connection_set_state(connection, LINGERING); /* with the shorter deadline */
+    connection_take_messages(connection);
+    connection_schedule(connection);
+}
+
+void connection_abort(struct connection *connection)
+{
+    connection_close(connection, "the server stops");
+}
+
+/* ---- start and end ---- */
+
+static void connection_on_closed(void *context)
+{
+    struct connection *connection = context;
+    struct connections *connections = connection->connections;
+
+    connections_remove(connections, &connection->entry);
+    framer_free(&connection->framer);
+    handshake_release(&connection->handshake);
+    free(connection);
+    connections->closed(connections->context);
+}
+
+static const struct transport_events connection_events = {
+    .received = connection_on_input,
+    .input_ended = connection_on_end_of_input,
+    .failed = connection_close,
+    .written = connection_schedule,
+    .closed = connection_on_closed,
+};
+
+/* Returns NULL if there is no memory. */
+static struct connection *connection_create(
+    struct connections *connections, const struct listener_options *options)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+
+    if (!connection)
+        return NULL;
+    connection->session =
+        session_open(&connections->server, options, connection_schedule, connection);
+    if (!connection->session) {
+        free(connection);
+        return NULL;
+    }
+    session_watch_memory(connection->session, connection_count_memory);
+    connection->connections = connections;
+    connection->entry.connection = connection->memory.owner = connection;
+    connection->memory.release_unused = connection_release_unused;
+    connection->memory.shut = connection_shut;
+    framer_init(&connection->framer, connections->max_message_bytes);
+    connection_set_state(connection, HANDSHAKING);
+    return connection;
+}
+
+void connection_open(
+    struct connections *connections, int descriptor, const struct listener_options *options)
+{
+    const uv_buf_t input = uv_buf_init(connections->input, sizeof connections->input);
+    struct connection *connection = connection_create(connections, options);
+    int result;
+
+    if (!connection) {
+        connections_refuse(connections, descriptor);
+        return;
+    }
+    session_set_peer(connection->session, descriptor);
+    connections->n_accepted++;
+    connections_add(connections, &connection->entry);
+    result = transport_open(&connection->transport, connections->loop, descriptor, input,
+        &connection_events, connection);
+    if (result != 0)
+        connection_close(connection, uv_strerror(result));
+    else
+        connection_update_reading(connection);
 }

@@ -1,55 +1,33 @@
-/* One client's life, from its opening to its end: takes messages from the bytes that a
- * transport brings, and lets the transport write a session's answers.
- *
- * On the loop's thread. A connection frees itself when it has ended. */
+/* SPDX-License-Identifier: MIT */
+/* A connection: one client, from accept to close. */
 #ifndef PRSERVD_CONNECTION_H
 #define PRSERVD_CONNECTION_H
 
-#include "base/error.h"
-#include "server/relief.h"
-#include "server/roster.h"
-#include "server/service.h"
+#include "server/connections.h"
+#include "server/listener_options.h"
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <uv.h>
 
-/* What the connections of a server share. */
-struct connection_shared {
-    uv_loop_t *loop;
-    struct service service; /* its budget is the connections' as well */
-    size_t max_message_bytes;
-    struct roster roster; /* of connections */
-    struct relief relief;
-    bool stopping;
-    void (*closed)(void *context); /* a descriptor became free */
-    void *context;
-    char input[64 * 1024]; /* what was read just now */
-};
+/* Takes over an accepted socket. options: those of its listener. The connection belongs to
+ * connections, and frees itself when it has ended. If memory runs out, the socket is closed at
+ * once, which is counted and logged. */
+void connection_open(
+    struct connections *connections, int descriptor, const struct listener_options *options);
 
-struct connection;
+/* Does what can be done now, at the end of a turn in which something happened. */
+void connection_process(struct connection *connection);
 
-/* Takes over an accepted socket; read_only: through this one nothing is stored. Puts the
- * connection on the roster, which is how it is found from then on. Fails with ERROR_MEMORY;
- * the socket is closed then. */
-ERROR_MUST_CHECK int connection_open(
-    struct connection_shared *shared, int descriptor, bool read_only, struct error *error);
+/* Ends a connection whose deadline has passed. Call it every second or so. */
+void connection_check_deadline(struct connection *connection);
 
-/* It was touched: writes what there is and takes what was read, until there is nothing more
- * to do. */
-void connection_look_after(struct connection *connection);
+/* Closes the connection if its client has asked for nothing, for some time: another client needs
+ * the descriptor. Returns whether it did. */
+bool connection_give_way(struct connection *connection);
 
-/* Is memory left for its next request, or must it wait? See budget_admits. */
-bool connection_is_admitted(const struct connection *connection);
-
-/* Every second or so: ends it if its time has run out. */
-void connection_check_deadline(struct connection *connection, uint64_t now);
-
-/* Reads what has come, and no more; answers that; ends. */
+/* Reads and answers what the client has sent until now, then closes the connection. */
 void connection_stop(struct connection *connection);
 
-/* Ends now, answered or not. */
-void connection_close(struct connection *connection, const char *reason);
+/* Closes the connection at once, answered or not. */
+void connection_abort(struct connection *connection);
 
 #endif

@@ -1,107 +1,238 @@
-/* Whatever happens to a connection touches it; at the end of the turn those that were
- * touched are looked after, each once. */
+/* SPDX-License-Identifier: MIT */
 #include "server/connections.h"
 
 #include "base/clock.h"
+#include "wire/xml_rpc.h"
 
-#define ADMIT_AT_ONCE 64 /* of those that wait */
+#include <unistd.h>
+
+#define ADMIT_PER_TURN 64 /* of those that wait */
+
+/* Work is measured in bytes of messages. The most hostile byte takes about 5 ns. */
+#define MESSAGE_WORK ((size_t)2048)        /* of any message, besides its bytes */
+#define QUIET_WORK ((size_t)16 * 1024)     /* in a turn, of a connection that is not busy */
+#define BUSY_WORK ((size_t)128 * 1024)     /* of one that is busy */
+#define ALL_BUSY_WORK ((size_t)256 * 1024) /* of all that are busy, up to four times a turn */
 
 void connections_init(struct connections *connections, uv_loop_t *loop,
-    const struct service *service, size_t max_message_bytes, void (*closed)(void *context),
+    const struct server_context *server, size_t max_message_bytes, void (*closed)(void *context),
     void *context)
 {
-    struct connection_shared *shared = &connections->shared;
-
-    shared->loop = loop;
-    shared->service = *service;
-    shared->max_message_bytes = max_message_bytes;
-    shared->closed = closed;
-    shared->context = context;
-    relief_init(&shared->relief, service->budget, service->log);
-    roster_init(&shared->roster);
+    connections->loop = loop;
+    connections->server = *server;
+    connections->max_message_bytes = max_message_bytes;
+    connections->closed = closed;
+    connections->context = context;
+    memory_pressure_init(&connections->pressure, server->budget, server->log);
+    TAILQ_INIT(&connections->all);
+    TAILQ_INIT(&connections->scheduled);
+    TAILQ_INIT(&connections->busy);
+    TAILQ_INIT(&connections->waiting);
+    TAILQ_INIT(&connections->activity);
 }
 
-void connections_add(struct connections *connections, int descriptor, bool read_only)
-{
-    struct error error;
+/* ---- the lists ---- */
 
-    if (connection_open(&connections->shared, descriptor, read_only, &error) != 0) {
-        log_often(connections->shared.service.log, LOG_ERROR, "No memory for another connection");
-        connections->refused++;
+void connections_add(struct connections *connections, struct connection_entry *entry)
+{
+    TAILQ_INSERT_TAIL(&connections->all, entry, entry);
+    TAILQ_INSERT_TAIL(&connections->activity, entry, activity_entry);
+    entry->active_ms = clock_ms();
+    connections->n_open++;
+}
+
+void connections_remove(struct connections *connections, struct connection_entry *entry)
+{
+    TAILQ_REMOVE(&connections->all, entry, entry);
+    TAILQ_REMOVE(&connections->activity, entry, activity_entry);
+    connections->n_open--;
+}
+
+void connections_note_activity(struct connections *connections, struct connection_entry *entry)
+{
+    TAILQ_REMOVE(&connections->activity, entry, activity_entry);
+    TAILQ_INSERT_TAIL(&connections->activity, entry, activity_entry);
+    entry->active_ms = clock_ms();
+}
+
+void connections_refuse_xml_rpc(struct connections *connections, struct transport *transport)
+{
+    char peer[ADDRESS_TEXT_BYTES];
+
+    transport_write_peer(transport, peer);
+    if (!connections->has_met_xml_rpc)
+        log_write(connections->server.log, LOG_WARNING,
+            "Refused a client that is too old: %s speaks XML-RPC, as BitBake 1.50 and older does; "
+            "BitBake 1.52 or newer is needed (this is logged once)",
+            peer);
+    connections->has_met_xml_rpc = true;
+    xml_rpc_write_fault(&transport->out);
+}
+
+void connections_log_give_way(struct connections *connections, uint64_t idle_ms)
+{
+    log_often(connections->server.log, LOG_WARNING,
+        "Closed a connection that had been idle for %llu s, to accept another one: the clients use "
+        "all descriptors; raise the limit of open files (ulimit -n)",
+        (unsigned long long)(idle_ms / 1000));
+}
+
+void connections_refuse(struct connections *connections, int descriptor)
+{
+    (void)close(descriptor);
+    log_often(connections->server.log, LOG_ERROR, "No memory for another connection");
+    connections->n_refused++;
+}
+
+/* Returns the list in which a connection is scheduled. */
+static struct connection_list *connections_list_of(
+    struct connections *connections, const struct connection_entry *entry)
+{
+    return entry->is_busy ? &connections->busy : &connections->scheduled;
+}
+
+void connections_schedule(struct connections *connections, struct connection_entry *entry)
+{
+    if (entry->is_scheduled)
         return;
+    entry->is_scheduled = true;
+    connections->n_scheduled++;
+    TAILQ_INSERT_TAIL(connections_list_of(connections, entry), entry, scheduled_entry);
+}
+
+static void connections_unschedule(struct connections *connections, struct connection_entry *entry)
+{
+    if (!entry->is_scheduled)
+        return;
+    entry->is_scheduled = false;
+    connections->n_scheduled--;
+    TAILQ_REMOVE(connections_list_of(connections, entry), entry, scheduled_entry);
+}
+
+static void connections_schedule_busy(
+    struct connections *connections, struct connection_entry *entry)
+{
+    if (!entry->is_busy)
+        connections_unschedule(connections, entry);
+    entry->is_busy = true;
+    connections_schedule(connections, entry);
+}
+
+/* Work is counted when input is received, because lines cost time even while their message is
+ * incomplete, and when a message is taken. */
+void connections_schedule_input(
+    struct connections *connections, struct connection_entry *entry, size_t bytes)
+{
+    entry->work += bytes;
+    if (entry->work >= QUIET_WORK)
+        connections_schedule_busy(connections, entry);
+    else
+        connections_schedule(connections, entry);
+}
+
+void connections_count_work(struct connection_entry *entry, size_t message_bytes)
+{
+    entry->work += MESSAGE_WORK + message_bytes;
+}
+
+bool connections_may_work(struct connections *connections, struct connection_entry *entry)
+{
+    if (entry->work < (entry->is_busy ? BUSY_WORK : QUIET_WORK))
+        return true;
+    connections_schedule_busy(connections, entry);
+    return false;
+}
+
+void connections_wait(struct connections *connections, struct connection_entry *entry)
+{
+    if (entry->is_waiting)
+        return;
+    entry->is_waiting = true;
+    TAILQ_INSERT_TAIL(&connections->waiting, entry, waiting_entry);
+}
+
+static void connections_end_wait(struct connections *connections, struct connection_entry *entry)
+{
+    if (!entry->is_waiting)
+        return;
+    entry->is_waiting = false;
+    TAILQ_REMOVE(&connections->waiting, entry, waiting_entry);
+}
+
+void connections_retire(struct connections *connections, struct connection_entry *entry)
+{
+    connections_unschedule(connections, entry);
+    connections_end_wait(connections, entry);
+}
+
+/* ---- a turn of the loop ---- */
+
+/* Schedules those that have waited longest. One that is not admitted again waits at the end. */
+static void connections_admit_waiting(struct connections *connections)
+{
+    struct connection_entry *entry;
+
+    for (int i = 0; i < ADMIT_PER_TURN && (entry = TAILQ_FIRST(&connections->waiting)); i++) {
+        connections_end_wait(connections, entry);
+        connections_schedule(connections, entry);
     }
-    connections->accepted++;
 }
 
-size_t connections_count(const struct connections *connections)
+/* Ends the work for a connection in this turn. One that is not scheduled again is no longer busy.
+ */
+static void connections_end_visit(struct connections *connections, struct connection_entry *entry)
 {
-    return connections->shared.roster.n_all;
+    if (entry->is_busy)
+        connections->busy_work += entry->work;
+    entry->is_busy = entry->is_busy && entry->is_scheduled;
+    entry->work = 0;
 }
 
-void connections_stats(const struct connections *connections, struct connections_stats *stats)
+/* Processes the connections of a list, or until the busy ones have had their work. Those
+ * that are scheduled meanwhile are processed in the next turn. */
+static void connections_process(struct connections *connections, struct connection_list *list,
+    void (*process)(struct connection *connection))
 {
-    const struct budget *budget = connections->shared.service.budget;
+    const bool is_busy = list == &connections->busy;
+    struct connection_entry *entry;
 
-    *stats = (struct connections_stats){
-        .open = connections_count(connections),
-        .accepted = connections->accepted,
-        .refused = connections->refused,
-        .used_bytes = budget_used(budget),
-        .limit_bytes = budget->limit,
-        .overruns = connections->shared.relief.overruns,
-    };
-}
-
-/* Those that have waited longest, as far as they are let in; the others later. */
-static void admit_waiting(struct roster *roster)
-{
-    struct member *member;
-
-    for (int left = ADMIT_AT_ONCE; left > 0 && (member = roster_take_waiting(roster)); left--) {
-        if (connection_is_admitted(member->owner))
-            roster_touch(roster, member);
-        else
-            roster_wait(roster, member);
+    for (size_t left = connections->n_scheduled; left > 0 && (entry = TAILQ_FIRST(list)); left--) {
+        if (is_busy && connections->busy_work >= ALL_BUSY_WORK)
+            return;
+        connections_unschedule(connections, entry);
+        process(entry->connection);
+        connections_end_visit(connections, entry);
     }
 }
 
-bool connections_turn(struct connections *connections)
+bool connections_turn(
+    struct connections *connections, void (*process)(struct connection *connection))
 {
-    struct connection_shared *shared = &connections->shared;
-    struct roster *roster = &shared->roster;
-    struct member *member;
-
-    admit_waiting(roster);
-    /* As many as there are now: those that touch themselves again come next time. */
-    for (size_t left = roster->n_touched; left > 0 && (member = roster_take_touched(roster));
-         left--)
-        connection_look_after(member->owner);
-    relief_run(&shared->relief);
-    return roster->n_touched > 0;
+    connections->busy_work = 0;
+    connections_admit_waiting(connections);
+    connections_process(connections, &connections->scheduled, process);
+    connections_process(connections, &connections->busy, process);
+    memory_pressure_relieve(&connections->pressure);
+    return connections->n_scheduled > 0;
 }
 
-void connections_check_deadlines(struct connections *connections)
+bool connections_make_room(
+    struct connections *connections, bool (*give_way)(struct connection *connection))
 {
-    const struct member *member;
-    uint64_t now = clock_ms();
+    const struct connection_entry *entry;
 
-    TAILQ_FOREACH (member, &connections->shared.roster.all, link)
-        connection_check_deadline(member->owner, now);
+    TAILQ_FOREACH (entry, &connections->activity, activity_entry) {
+        if (give_way(entry->connection))
+            return true;
+    }
+    return false;
 }
 
-void connections_stop(struct connections *connections)
+void connections_each(
+    struct connections *connections, void (*function)(struct connection *connection))
 {
-    const struct member *member;
+    const struct connection_entry *entry;
 
-    connections->shared.stopping = true;
-    TAILQ_FOREACH (member, &connections->shared.roster.all, link)
-        connection_stop(member->owner);
-}
-
-void connections_close(struct connections *connections)
-{
-    const struct member *member;
-
-    TAILQ_FOREACH (member, &connections->shared.roster.all, link)
-        connection_close(member->owner, "the server stops");
+    TAILQ_FOREACH (entry, &connections->all, entry)
+        function(entry->connection);
 }

@@ -1,56 +1,125 @@
-/* All connections of a server: takes in new ones, and gives each its time in every turn of
- * the loop. On the loop's thread. */
+/* SPDX-License-Identifier: MIT */
+/* All connections of a server: which exist, which are scheduled for this turn of the loop, and
+ * which wait to be admitted.
+ *
+ * Whatever happens to a connection schedules it; at the end of the turn each scheduled
+ * connection is processed once. Those that have sent much come last, and only some of
+ * them; the others have to wait for the next turn. While much is under way (budget_admits),
+ * connections with unread requests wait; in each turn, those that have waited longest are processed
+ * again. On the loop's thread. */
 #ifndef PRSERVD_CONNECTIONS_H
 #define PRSERVD_CONNECTIONS_H
 
 #include "base/error.h"
-#include "server/connection.h"
-#include "server/service.h"
+#include "server/memory_pressure.h"
+#include "server/server_context.h"
+#include "server/transport.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <uv.h>
 
-struct connections {
-    struct connection_shared shared;
-    uint64_t accepted; /* since the start */
-    uint64_t refused;  /* closed for lack of memory or the like */
+struct connection;
+
+/* Part of a connection; all zero at first, except for the last one. */
+struct connection_entry {
+    TAILQ_ENTRY(connection_entry) entry;
+    TAILQ_ENTRY(connection_entry) scheduled_entry;
+    TAILQ_ENTRY(connection_entry) waiting_entry;
+    TAILQ_ENTRY(connection_entry) activity_entry;
+    uint64_t active_ms; /* the time of the last activity (clock_ms) */
+    bool is_scheduled;
+    bool is_waiting;
+    bool is_busy; /* it has sent much */
+    size_t work;  /* that was done for it in this turn */
+    struct connection *connection;
 };
 
-/* closed: a descriptor became free. */
+TAILQ_HEAD(connection_list, connection_entry);
+
+struct connections {
+    uv_loop_t *loop;
+    struct server_context server; /* its budget is the connections' as well */
+    size_t max_message_bytes;
+    struct memory_pressure pressure;
+    bool is_stopping;              /* set by the server */
+    void (*closed)(void *context); /* called when a descriptor became free */
+    void *context;
+
+    struct connection_list all;
+    struct connection_list scheduled; /* in the order of scheduling */
+    struct connection_list busy;      /* likewise: those that have sent much */
+    struct connection_list waiting;   /* the one that has waited longest first */
+    struct connection_list activity;  /* the one whose last activity is longest ago first */
+    size_t n_open;
+    size_t n_scheduled;
+    size_t busy_work;     /* in this turn */
+    uint64_t n_accepted;  /* since the start */
+    bool has_met_xml_rpc; /* a client that is too old was logged */
+    uint64_t n_refused;   /* closed at once because memory ran out */
+
+    char input[64 * 1024]; /* scratch: what one of them has just read */
+};
+
+/* Initializes the connections of a server; closed is called when a descriptor became free. */
 void connections_init(struct connections *connections, uv_loop_t *loop,
-    const struct service *service, size_t max_message_bytes, void (*closed)(void *context),
+    const struct server_context *server, size_t max_message_bytes, void (*closed)(void *context),
     void *context);
 
-/* Takes over an accepted socket; read_only: through this one nothing is stored. */
-void connections_add(struct connections *connections, int descriptor, bool read_only);
+/* ---- for a connection ---- */
 
-/* Those that are not closed yet. */
-size_t connections_count(const struct connections *connections);
+/* Adds a connection, or removes it, when it was retired. */
+void connections_add(struct connections *connections, struct connection_entry *entry);
+void connections_remove(struct connections *connections, struct connection_entry *entry);
 
-struct connections_stats {
-    size_t open;
-    uint64_t accepted;
-    uint64_t refused;
-    size_t used_bytes; /* of the budget */
-    size_t limit_bytes;
-    uint64_t overruns;
-};
+/* Notes that the client has sent something, or was sent something. */
+void connections_note_activity(struct connections *connections, struct connection_entry *entry);
 
-void connections_stats(const struct connections *connections, struct connections_stats *stats);
+/* Answers a client of BitBake 1.50 or older in its own protocol, which is logged once. */
+void connections_refuse_xml_rpc(struct connections *connections, struct transport *transport);
 
-/* At the end of each turn of the loop: writes the answers that have come. Returns
- * true if there is more to do, for which the loop must not wait. */
-ERROR_MUST_CHECK bool connections_turn(struct connections *connections);
+/* Logs that a connection was closed that had been idle so long, to accept another one. */
+void connections_log_give_way(struct connections *connections, uint64_t idle_ms);
 
-/* Every second or so: ends connections whose time has run out. */
-void connections_check_deadlines(struct connections *connections);
+/* Closes the socket of a client for which there is no memory. */
+void connections_refuse(struct connections *connections, int descriptor);
 
-/* Reads what has come, and no more; answers that; closes. */
-void connections_stop(struct connections *connections);
+/* Has the connection processed at the end of this turn. */
+void connections_schedule(struct connections *connections, struct connection_entry *entry);
 
-/* Closes all, answered or not. */
-void connections_close(struct connections *connections);
+/* The same for a connection that has received input. */
+void connections_schedule_input(
+    struct connections *connections, struct connection_entry *entry, size_t bytes);
+
+/* Counts a message that a connection takes. */
+void connections_count_work(struct connection_entry *entry, size_t message_bytes);
+
+/* Returns whether a connection may take another message in this turn. If not, schedules it. */
+ERROR_MUST_CHECK bool connections_may_work(
+    struct connections *connections, struct connection_entry *entry);
+
+/* Has the connection processed in one of the next turns, because it is not admitted now. */
+void connections_wait(struct connections *connections, struct connection_entry *entry);
+
+/* Cancels both. */
+void connections_retire(struct connections *connections, struct connection_entry *entry);
+
+/* ---- for the server ---- */
+
+/* Processes scheduled connections, at the end of each turn of the loop. Returns true if some
+ * are scheduled again already: then the loop must not wait. */
+ERROR_MUST_CHECK bool connections_turn(
+    struct connections *connections, void (*process)(struct connection *connection));
+
+/* Offers connections, beginning with the one whose last activity is longest ago, until one gives
+ * way. Returns false if none does. */
+ERROR_MUST_CHECK bool connections_make_room(
+    struct connections *connections, bool (*give_way)(struct connection *connection));
+
+/* Calls a function of connection.h for each connection. */
+void connections_each(
+    struct connections *connections, void (*function)(struct connection *connection));
 
 #endif

@@ -1,216 +1,219 @@
+/* SPDX-License-Identifier: MIT */
 #include "server/listener.h"
 
-#include "server/binding.h"
-
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 
-#define ACCEPT_AT_ONCE 64 /* then others have their turn */
-#define PAUSE_MS 100      /* until accepting is tried again when descriptors ran out */
-
-struct listener {
-    TAILQ_ENTRY(listener) link;
-    struct listeners *listeners;
-    struct binding *binding; /* owned */
-    uv_poll_t poll;
-    bool read_only;
-};
-
-struct listeners {
-    uv_loop_t *loop;
-    struct listeners_events events;
-    struct log *log;
-    TAILQ_HEAD(listener_list, listener) all;
-    uv_timer_t pause;
-    bool paused;
-    bool exhausted;   /* the log was told; until everybody who waited was accepted */
-    unsigned handles; /* that are not closed yet */
-};
+#define ACCEPT_PER_TURN 64 /* of one listener, before the loop goes on */
+#define PAUSE_MS 100       /* until accepting is tried again when descriptors ran out */
 
 /* ---- accepting ---- */
 
-static void clients_came(uv_poll_t *poll, int status, int events);
+static void listeners_on_clients(uv_poll_t *poll, int status, int events);
 
-static void pause_over(uv_timer_t *timer)
+static void listeners_on_pause_over(uv_timer_t *timer)
 {
     listeners_resume(timer->data);
 }
 
-static void pause_accepting(struct listeners *listeners, int reason)
+static void listeners_pause_accepting(struct listeners *listeners, const char *reason)
 {
     struct listener *listener;
 
-    if (listeners->paused)
+    if (listeners->is_paused)
         return;
-    if (!listeners->exhausted)
+    if (!listeners->is_exhausted)
         log_often(listeners->log, LOG_WARNING,
             "Can't accept more connections for now: %s; raise the limit of open files (ulimit -n)",
-            strerror(reason));
-    listeners->paused = listeners->exhausted = true;
-    TAILQ_FOREACH (listener, &listeners->all, link)
+            reason);
+    listeners->is_paused = listeners->is_exhausted = true;
+    TAILQ_FOREACH (listener, &listeners->all, entry)
         (void)uv_poll_stop(&listener->poll);
-    (void)uv_timer_start(&listeners->pause, pause_over, PAUSE_MS, 0);
+    (void)uv_timer_start(&listeners->pause_timer, listeners_on_pause_over, PAUSE_MS, 0);
 }
 
 void listeners_resume(struct listeners *listeners)
 {
     struct listener *listener;
 
-    if (!listeners->paused)
+    if (!listeners->is_paused)
         return;
-    listeners->paused = false;
-    (void)uv_timer_stop(&listeners->pause);
-    TAILQ_FOREACH (listener, &listeners->all, link)
-        (void)uv_poll_start(&listener->poll, UV_READABLE, clients_came);
+    listeners->is_paused = false;
+    (void)uv_timer_stop(&listeners->pause_timer);
+    TAILQ_FOREACH (listener, &listeners->all, entry)
+        (void)uv_poll_start(&listener->poll, UV_READABLE, listeners_on_clients);
 }
 
-static void clients_came(uv_poll_t *poll, int status, int events)
+/* Returns whether a client may be accepted, if need be in place of another one. */
+static bool listeners_has_room(struct listeners *listeners)
+{
+    const struct listeners_events *events = &listeners->events;
+
+    return !descriptor_reserve_is_reached(&listeners->reserve) ||
+           (events->make_room(events->context) &&
+               !descriptor_reserve_is_reached(&listeners->reserve));
+}
+
+/* Accepts a client. Returns false if there is none, or none can be accepted now. */
+static bool listeners_accept(struct listener *listener)
+{
+    struct listeners *listeners = listener->listeners;
+    const struct listeners_events *events = &listeners->events;
+    int descriptor = accept4(listener->descriptor, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (descriptor >= 0) {
+        events->accepted(events->context, descriptor, &listener->options);
+        return true;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        listeners_pause_accepting(listeners, strerror(errno));
+    else if (errno == EAGAIN)
+        listeners->is_exhausted = false;
+    return errno == EINTR || errno == ECONNABORTED;
+}
+
+static bool listeners_has_clients(const struct listener *listener)
+{
+    struct pollfd clients = {.fd = listener->descriptor, .events = POLLIN};
+
+    return poll(&clients, 1, 0) == 1;
+}
+
+static void listeners_on_clients(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
     struct listeners *listeners = listener->listeners;
 
     (void)status;
     (void)events;
-    for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
-        int descriptor =
-            accept4(listener->binding->descriptor, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-        if (descriptor >= 0) {
-            listeners->events.accepted(listeners->events.context, descriptor, listener->read_only);
-            continue;
+    for (int i = 0; i < ACCEPT_PER_TURN; i++) {
+        if (!listeners_has_clients(listener)) {
+            listeners->is_exhausted = false;
+            return;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(listeners, errno);
-        else if (errno == EAGAIN)
-            listeners->exhausted = false;
-        if (errno != EINTR && errno != ECONNABORTED)
+        if (!listeners_has_room(listeners)) {
+            listeners_pause_accepting(listeners, "the clients use all descriptors");
+            return;
+        }
+        if (!listeners_accept(listener))
             return;
     }
+}
+
+static void listeners_log_address(const struct listener *listener)
+{
+    const struct listener_options *options = &listener->options;
+    char notes[40];
+
+    (void)snprintf(notes, sizeof notes, "%s%s%s", options->read_only ? ", read-only" : "",
+        options->history ? ", history" : "", options->log ? ", log" : "");
+    log_write(listener->listeners->log, LOG_INFO, "Listening on %s%s%s%s", listener->name,
+        notes[0] ? " (" : "", notes[0] ? notes + 2 : "", notes[0] ? ")" : "");
 }
 
 void listeners_start(struct listeners *listeners)
 {
     struct listener *listener;
 
-    TAILQ_FOREACH (listener, &listeners->all, link) {
-        (void)uv_poll_start(&listener->poll, UV_READABLE, clients_came);
-        log_write(listeners->log, LOG_INFO, "Listening on %s%s", listener->binding->name,
-            listener->read_only ? " (read-only)" : "");
+    descriptor_reserve_init(&listeners->reserve);
+    TAILQ_FOREACH (listener, &listeners->all, entry) {
+        (void)uv_poll_start(&listener->poll, UV_READABLE, listeners_on_clients);
+        listeners_log_address(listener);
     }
 }
 
-/* ---- what is listened on ---- */
+/* ---- adding ---- */
 
-static int add(
-    struct listeners *listeners, struct binding *binding, bool read_only, struct error *error)
+/* Makes listeners of the sockets that were bound last. */
+static int listeners_add_bound(
+    struct listeners *listeners, const struct listener_options *options, struct error *error)
 {
-    struct listener *listener = calloc(1, sizeof *listener);
+    struct listener *listener;
 
-    if (!listener || uv_poll_init(listeners->loop, &listener->poll, binding->descriptor) != 0) {
-        free(listener);
-        binding_close(binding);
-        return error_set_memory(error);
+    TAILQ_FOREACH (listener, &listeners->all, entry) {
+        if (listener->listeners)
+            continue;
+        if (uv_poll_init(listeners->loop, &listener->poll, listener->descriptor) != 0)
+            return error_set_memory(error);
+        listener->listeners = listeners;
+        listener->poll.data = listener;
+        listener->options = *options;
     }
-    listener->poll.data = listener;
-    listener->listeners = listeners;
-    listener->binding = binding;
-    listener->read_only = read_only;
-    listeners->handles++;
-    TAILQ_INSERT_TAIL(&listeners->all, listener, link);
     return 0;
 }
 
-static int add_all(
-    struct listeners *listeners, struct binding_list *bindings, bool read_only, struct error *error)
+int listeners_bind(struct listeners *listeners, const struct address *address,
+    const struct listener_options *options, bool v6_only, struct error *error)
 {
-    struct binding *binding;
-    int result = 0;
+    struct addrinfo *resolved;
+    int result = binding_resolve(address, &resolved, error);
 
-    while ((binding = TAILQ_FIRST(bindings))) {
-        TAILQ_REMOVE(bindings, binding, link);
-        if (result == 0)
-            result = add(listeners, binding, read_only, error);
-        else
-            binding_close(binding);
-    }
+    if (result != 0)
+        return result;
+    (void)pthread_mutex_lock(&listeners->files);
+    result = binding_open(&listeners->all, address, resolved, v6_only, listeners->log, error);
+    if (result == 0)
+        result = listeners_add_bound(listeners, options, error);
+    (void)pthread_mutex_unlock(&listeners->files);
+    if (resolved)
+        freeaddrinfo(resolved);
     return result;
 }
 
-int listeners_bind(struct listeners *listeners, const struct address *address, bool read_only,
-    bool v6_only, struct error *error)
+int listeners_adopt(struct listeners *listeners, int descriptor,
+    const struct listener_options *options, struct error *error)
 {
-    struct binding_list bindings = TAILQ_HEAD_INITIALIZER(bindings);
-    int result = binding_open(&bindings, address, v6_only, listeners->log, error);
+    int result;
 
-    return result == 0 ? add_all(listeners, &bindings, read_only, error) : result;
-}
-
-int listeners_adopt(
-    struct listeners *listeners, int descriptor, bool read_only, struct error *error)
-{
-    struct binding_list bindings = TAILQ_HEAD_INITIALIZER(bindings);
-    int result = binding_adopt(&bindings, descriptor, error);
-
-    return result == 0 ? add_all(listeners, &bindings, read_only, error) : result;
+    (void)pthread_mutex_lock(&listeners->files);
+    result = binding_adopt(&listeners->all, descriptor, error);
+    if (result == 0)
+        result = listeners_add_bound(listeners, options, error);
+    (void)pthread_mutex_unlock(&listeners->files);
+    return result;
 }
 
 /* ---- start and end ---- */
 
-int listeners_create(struct listeners **result, uv_loop_t *loop,
-    const struct listeners_events *events, struct log *log, struct error *error)
+void listeners_init(struct listeners *listeners, uv_loop_t *loop, struct log *log,
+    const struct listeners_events *events)
 {
-    struct listeners *listeners = calloc(1, sizeof *listeners);
-
-    *result = NULL;
-    if (!listeners)
-        return error_set_memory(error);
-    listeners->loop = loop;
-    listeners->events = *events;
-    listeners->log = log;
+    *listeners = (struct listeners){.loop = loop, .log = log, .events = *events};
     TAILQ_INIT(&listeners->all);
-    (void)uv_timer_init(loop, &listeners->pause);
-    listeners->pause.data = listeners;
-    listeners->handles = 1;
-    *result = listeners;
-    return 0;
+    (void)pthread_mutex_init(&listeners->files, NULL);
+    (void)uv_timer_init(loop, &listeners->pause_timer);
+    listeners->pause_timer.data = listeners;
 }
 
-static void handle_closed(struct listeners *listeners)
+void listeners_remove_files(struct listeners *listeners)
 {
-    if (--listeners->handles == 0)
-        free(listeners);
+    const struct listener *listener;
+
+    (void)pthread_mutex_lock(&listeners->files); /* and kept: no file is created any more */
+    TAILQ_FOREACH (listener, &listeners->all, entry)
+        binding_remove_file(listener);
 }
 
-static void timer_closed(uv_handle_t *handle)
+static void listeners_on_poll_closed(uv_handle_t *poll)
 {
-    handle_closed(handle->data);
-}
-
-static void poll_closed(uv_handle_t *handle)
-{
-    struct listener *listener = handle->data;
-
-    handle_closed(listener->listeners);
-    free(listener);
-}
-
-static void remove_listener(struct listener *listener)
-{
-    TAILQ_REMOVE(&listener->listeners->all, listener, link);
-    uv_close((uv_handle_t *)&listener->poll, poll_closed);
-    binding_close(listener->binding);
+    free(poll->data);
 }
 
 void listeners_close(struct listeners *listeners)
 {
     struct listener *listener;
 
-    if (!listeners)
-        return;
-    while ((listener = TAILQ_FIRST(&listeners->all)))
-        remove_listener(listener);
-    uv_close((uv_handle_t *)&listeners->pause, timer_closed);
+    while ((listener = TAILQ_FIRST(&listeners->all))) {
+        TAILQ_REMOVE(&listeners->all, listener, entry);
+        if (listener->listeners)
+            uv_close((uv_handle_t *)&listener->poll, listeners_on_poll_closed);
+        binding_close(listener);
+        if (!listener->listeners)
+            free(listener);
+    }
+    if (!uv_is_closing((uv_handle_t *)&listeners->pause_timer))
+        uv_close((uv_handle_t *)&listeners->pause_timer, NULL);
 }

@@ -1,194 +1,218 @@
-/* Puts the rooms together around one loop.
+/* SPDX-License-Identifier: MIT */
+/* Connects the modules around one loop.
  *
- * Stopping, on SIGTERM or SIGINT: accept no more; refuse what waits for the upstream
- * or for a lock; answer everything else that has come; after STOP_MS close what is
- * left. The loop ends when the last connection is closed.
+ * Stopping: accept no more connections; refuse requests that wait for the upstream or for a lock;
+ * answer all others that have arrived; close what is left after SERVER_STOP_MS. The loop ends when
+ * the last connection is closed.
  *
- * With inherited sockets there is a next process, and no client is to hear an error
- * that this one need not give: what waits for the upstream or for a lock may go on, and
- * what has no answer after STOP_MS is closed without one. BitBake's client then asks
- * again at once, and waits in the backlog. */
+ * With inherited sockets another process takes over, and no client should get an error that
+ * only this stop causes: requests may continue to wait for the upstream or for a lock, and what
+ * has no answer after SERVER_STOP_MS is closed without one. BitBake's client then asks again at
+ * once, and waits in the backlog. */
 #include "server/server.h"
 
+#include "audit/audit.h"
 #include "base/clock.h"
 #include "exec/executor.h"
-#include "server/connections.h"
+#include "server/connection.h"
+#include "server/http_host.h"
 #include "server/listener.h"
-#include "server/service.h"
+#include "server/message_reader.h"
+#include "server/server_context.h"
 #include "server/stats.h"
-#include "server/upstream.h"
+#include "server/thread_pool.h"
+#include "upstream/upstream.h"
 
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define SWEEP_MS 1000
-#define SWEEP_STOPPING_MS 100
-#define STOP_MS 3000
-#define RUN_OUT_MS 500
-#define PASSES 4
-#define EXPORTS 16 /* at once */
+#define DEADLINE_CHECK_MS 1000
+#define DEADLINE_CHECK_STOPPING_MS 100
+#define CLOSE_MS 500        /* for libuv to close its handles */
+#define MAX_ROUNDS_A_TURN 4 /* of work that makes more work, before input is read again */
 
 struct server {
     struct server_options options;
     uv_loop_t loop;
     struct executor *executor;
     struct upstream *upstream;
-    struct listeners *listeners;
+    struct audit *audit; /* NULL: none */
+    struct listeners listeners;
     struct connections connections;
     struct budget budget;
-    struct turns exports;
+    struct exports exports;
+    struct message_reader messages;
     struct stats stats;
+    struct metrics metrics;
+    struct http_host *http; /* NULL: none */
     uv_async_t jobs_done;
-    uv_prepare_t turn;
-    uv_idle_t hurry; /* active: the loop must not wait */
-    uv_timer_t sweep;
-    uv_signal_t signals[3];
-    bool stopping;
-    uint64_t stop_until_ms;
+    uv_async_t stop_asked;
+    uv_work_t pool_start;
+    uv_prepare_t turn_end;
+    uv_idle_t busy; /* while active, the loop does not wait */
+    uv_timer_t deadline_timer;
+    uint64_t stop_deadline_ms; /* while connections.is_stopping */
 };
 
 /* ---- events ---- */
 
-static void wake(void *context)
+static void server_wake(void *jobs_done)
 {
-    struct server *server = context;
-
-    (void)uv_async_send(&server->jobs_done);
+    (void)uv_async_send(jobs_done);
 }
 
-static void jobs_done(uv_async_t *async)
+static void server_on_jobs_done(uv_async_t *async)
 {
     struct server *server = async->data;
 
     executor_deliver(server->executor);
 }
 
-static void accepted(void *context, int descriptor, bool read_only)
+static void server_on_accepted(
+    void *context, int descriptor, const struct listener_options *options)
 {
     struct server *server = context;
 
-    connections_add(&server->connections, descriptor, read_only);
+    connection_open(&server->connections, descriptor, options);
 }
 
-static void connection_closed(void *context)
+static bool server_make_room(void *context)
 {
     struct server *server = context;
 
-    if (server->listeners)
-        listeners_resume(server->listeners);
+    return connections_make_room(&server->connections, connection_give_way);
 }
 
-static void write_stats(void *context, uint64_t rows, struct buffer *out)
+static void server_on_connection_closed(void *context)
 {
-    const struct server *server = context;
+    struct server *server = context;
 
-    stats_write(&server->stats, rows, out);
+    listeners_resume(&server->listeners);
 }
 
-static void do_nothing(uv_idle_t *idle)
+static void server_do_nothing(uv_idle_t *idle)
 {
     (void)idle;
 }
 
-/* The end of each turn of the loop, before it waits. */
-static void end_turn(uv_prepare_t *prepare)
+/* Copies what other threads may ask. */
+static void server_publish(struct server *server)
+{
+    struct metrics *metrics = &server->metrics;
+
+    metric_set(&metrics->turned_ms, clock_ms());
+    metric_set(&metrics->n_open, server->connections.n_open);
+    metric_set(&metrics->n_accepted, server->connections.n_accepted);
+    metric_set(&metrics->n_refused, server->connections.n_refused);
+    metric_set(&metrics->memory_used_bytes, budget_used(&server->budget));
+}
+
+/* Does the work of a turn, after the events of the loop and before it waits. */
+static void server_on_turn_end(uv_prepare_t *prepare)
 {
     struct server *server = prepare->data;
-    bool more = true;
+    bool has_more = true;
 
-    for (int pass = 0; pass < PASSES && more; pass++) {
-        more = connections_turn(&server->connections);
+    for (int round = 0; round < MAX_ROUNDS_A_TURN && has_more; round++) {
+        has_more = connections_turn(&server->connections, connection_process);
         if (server->upstream && upstream_turn(server->upstream))
-            more = true;
+            has_more = true;
+        exports_turn(&server->exports);
         if (executor_turn(server->executor))
-            more = true;
+            has_more = true;
     }
-    if (more)
-        (void)uv_idle_start(&server->hurry, do_nothing);
+    server_publish(server);
+    if (has_more)
+        (void)uv_idle_start(&server->busy, server_do_nothing);
     else
-        (void)uv_idle_stop(&server->hurry);
-    if (server->stopping && connections_count(&server->connections) == 0)
+        (void)uv_idle_stop(&server->busy);
+    if (server->connections.is_stopping && server->connections.n_open == 0)
         uv_stop(&server->loop);
 }
 
-/* What waits for somebody else gets an error. */
-static void refuse_waiting(struct server *server)
+/* Refuses requests that wait for the upstream or for a lock. */
+static void server_refuse_waiting(struct server *server)
 {
-    executor_hurry(server->executor);
+    executor_begin_shutdown(server->executor);
     if (server->upstream)
         upstream_refuse(server->upstream, "the server is stopping");
 }
 
-static void sweep(uv_timer_t *timer)
+/* Tells in a line how the server is, for the service manager. */
+static void server_tell(struct server *server)
+{
+    struct readiness *readiness = executor_readiness(server->executor);
+    uint64_t n_requests = 0;
+    char reason[300];
+    char summary[400];
+
+    if (!server->options.on_tick)
+        return;
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        n_requests += server->stats.requests[kind];
+    if (readiness && !readiness_is_ready(readiness, reason, sizeof reason))
+        (void)snprintf(summary, sizeof summary, "Not ready: %s", reason);
+    else
+        (void)snprintf(summary, sizeof summary, "Ready: %zu clients, %llu requests so far",
+            server->connections.n_open, (unsigned long long)n_requests);
+    server->options.on_tick(summary);
+}
+
+static void server_check_deadlines(uv_timer_t *timer)
 {
     struct server *server = timer->data;
 
     log_catch_up(server->options.log);
-    if (server->stopping && clock_ms() >= server->stop_until_ms)
-        connections_close(&server->connections);
+    executor_tick(server->executor);
+    if (server->audit)
+        audit_tick(server->audit);
+    server_tell(server);
+    if (server->connections.is_stopping && clock_ms() >= server->stop_deadline_ms)
+        connections_each(&server->connections, connection_abort);
     else
-        connections_check_deadlines(&server->connections);
+        connections_each(&server->connections, connection_check_deadline);
 }
 
-static void stop(struct server *server)
+static void server_on_stop_asked(uv_async_t *async)
 {
-    if (server->stopping)
+    struct server *server = async->data;
+
+    if (server->connections.is_stopping)
         return;
-    server->stopping = true;
-    server->stop_until_ms = clock_ms() + STOP_MS;
-    listeners_close(server->listeners);
-    server->listeners = NULL;
+    server->stop_deadline_ms = clock_ms() + SERVER_STOP_MS;
+    listeners_close(&server->listeners);
     if (server->options.n_inherited == 0)
-        refuse_waiting(server);
-    connections_stop(&server->connections);
-    (void)uv_timer_start(&server->sweep, sweep, SWEEP_STOPPING_MS, SWEEP_STOPPING_MS);
-}
-
-static void signalled(uv_signal_t *signal, int number)
-{
-    struct server *server = signal->data;
-
-    if (number == SIGHUP) {
-        server->options.tell(SERVER_RELOADING);
-        log_reopen(server->options.log);
-        log_write(server->options.log, LOG_INFO, "Opened the log again (SIGHUP)");
-        server->options.tell(SERVER_SERVING);
-        return;
-    }
-    server->options.tell(SERVER_STOPPING);
-    log_write(server->options.log, LOG_INFO, "Stopping (%s)", strsignal(number));
-    stop(server);
+        server_refuse_waiting(server);
+    server->connections.is_stopping = true;
+    connections_each(&server->connections, connection_stop);
+    (void)uv_timer_start(&server->deadline_timer, server_check_deadlines,
+        DEADLINE_CHECK_STOPPING_MS, DEADLINE_CHECK_STOPPING_MS);
 }
 
 /* ---- start ---- */
 
-static void start_handles(struct server *server)
+static void server_start_handles(struct server *server)
 {
-    (void)uv_async_init(&server->loop, &server->jobs_done, jobs_done);
-    (void)uv_prepare_init(&server->loop, &server->turn);
-    (void)uv_idle_init(&server->loop, &server->hurry);
-    (void)uv_timer_init(&server->loop, &server->sweep);
-    server->jobs_done.data = server->turn.data = server->sweep.data = server;
-    (void)uv_prepare_start(&server->turn, end_turn);
-    (void)uv_timer_start(&server->sweep, sweep, SWEEP_MS, SWEEP_MS);
-    for (int i = 0; i < 3; i++) {
-        (void)uv_signal_init(&server->loop, &server->signals[i]);
-        server->signals[i].data = server;
-    }
+    const struct listeners_events events = {
+        .accepted = server_on_accepted, .make_room = server_make_room, .context = server};
+
+    listeners_init(&server->listeners, &server->loop, server->options.log, &events);
+    (void)uv_async_init(&server->loop, &server->jobs_done, server_on_jobs_done);
+    (void)uv_async_init(&server->loop, &server->stop_asked, server_on_stop_asked);
+    (void)uv_prepare_init(&server->loop, &server->turn_end);
+    (void)uv_idle_init(&server->loop, &server->busy);
+    (void)uv_timer_init(&server->loop, &server->deadline_timer);
+    server->jobs_done.data = server->stop_asked.data = server;
+    server->turn_end.data = server->deadline_timer.data = server;
+    (void)uv_prepare_start(&server->turn_end, server_on_turn_end);
+    (void)uv_timer_start(
+        &server->deadline_timer, server_check_deadlines, DEADLINE_CHECK_MS, DEADLINE_CHECK_MS);
 }
 
-static void heed_signals(struct server *server)
-{
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-
-    for (int i = 0; i < 3; i++)
-        (void)uv_signal_start(&server->signals[i], signalled, numbers[i]);
-}
-
-/* An IPv6 wildcard takes IPv4 too, unless a listener of its own asks for that port. */
-static bool is_v6_only(const struct server_options *options, const struct address *address)
+/* Returns whether an IPv6 listener must leave IPv4 to another listener on the same port. */
+static bool server_is_v6_only(const struct server_options *options, const struct address *address)
 {
     for (size_t i = 0; i < options->n_listeners; i++) {
         const struct address *other = &options->listeners[i].address;
@@ -199,100 +223,184 @@ static bool is_v6_only(const struct server_options *options, const struct addres
     return false;
 }
 
-static int bind_all(struct server *server, struct error *error)
+static int server_bind_all(struct server *server, struct error *error)
 {
     const struct server_options *options = &server->options;
-    const struct listeners_events events = {.accepted = accepted, .context = server};
-    int result = listeners_create(&server->listeners, &server->loop, &events, options->log, error);
+    int result = 0;
 
     for (size_t i = 0; i < options->n_listeners && result == 0; i++) {
         const struct server_listener *listener = &options->listeners[i];
 
-        result = listeners_bind(server->listeners, &listener->address, listener->read_only,
-            is_v6_only(options, &listener->address), error);
+        result = listeners_bind(&server->listeners, &listener->address, &listener->options,
+            server_is_v6_only(options, &listener->address), error);
     }
     for (size_t i = 0; i < options->n_inherited && result == 0; i++)
-        result = listeners_adopt(server->listeners, options->inherited[i].descriptor,
-            options->inherited[i].read_only, error);
+        result = listeners_adopt(&server->listeners, options->inherited[i].descriptor,
+            &options->inherited[i].options, error);
+    if (result == 0 && options->n_http > 0)
+        result = http_host_bind(server->http, options->http, options->n_http, error);
     return result;
 }
 
-/* The addresses first: a start that can't have them leaves the database alone. */
-static int open_rooms(struct server *server, struct error *error)
+static void server_init_connections(struct server *server)
+{
+    const struct server_context context = {
+        .executor = server->executor,
+        .upstream = server->upstream,
+        .audit = server->audit,
+        .log = server->options.log,
+        .read_only = server->options.read_only,
+        .history = server->options.history,
+        .has_replica = server->options.file_read != NULL,
+        .max_message_bytes = server->options.max_message_bytes,
+        .messages = &server->messages,
+        .stats = &server->stats,
+        .budget = &server->budget,
+        .exports = &server->exports,
+    };
+
+    server->stats.database =
+        store_kind_of(server->options.file) == STORE_POSTGRESQL ? "postgresql" : "sqlite";
+    server->stats.started_ms = clock_ms();
+    server->stats.metrics = &server->metrics;
+    metric_set(&server->metrics.turned_ms, clock_ms());
+    metric_set(&server->metrics.memory_limit_bytes, server->options.max_memory_bytes);
+    server->stats.connections = &server->connections;
+    budget_init(&server->budget, server->options.max_memory_bytes);
+    exports_init(&server->exports, server->executor, &server->budget);
+    message_reader_init(&server->messages, &server->loop);
+    connections_init(&server->connections, &server->loop, &context,
+        server->options.max_message_bytes, server_on_connection_closed, server);
+}
+
+/* Returns the name of the database, for the upstream. */
+static const char *server_instance(void *context)
+{
+    const struct server *server = context;
+
+    return executor_instance(server->executor);
+}
+
+/* Starts the audit log, and notes rows that the start has taken over. */
+static int server_start_audit(struct server *server, struct error *error)
+{
+    const struct audit_options options = {
+        .file = server->options.file,
+        .keep_days = server->options.audit_keep_days,
+        .log = server->options.log,
+    };
+    const uint64_t n_taken_over = executor_taken_over(server->executor);
+    char rows[24];
+    int result;
+
+    if (!server->options.audit || server->options.read_only)
+        return 0;
+    result = audit_start(&server->audit, &options, error);
+    if (result != 0 || n_taken_over == 0)
+        return result;
+    (void)snprintf(rows, sizeof rows, "%llu", (unsigned long long)n_taken_over);
+    audit_note_revision(
+        server->audit, &(struct audit_revision){.request = AUDIT_TAKEOVER, .value = text_of(rows)});
+    return 0;
+}
+
+/* Returns whether libuv's threads are needed: to resolve names, or to read long messages. */
+static bool server_needs_threads(const struct server_options *options)
+{
+    return options->upstream || options->max_message_bytes > MESSAGE_READER_LEAST_BYTES;
+}
+
+int server_open(struct server *server, struct error *error)
 {
     const struct server_options *options = &server->options;
-    const struct executor_options executor_options = {
+    const struct store_options store_options = {
         .file = options->file,
         .file_read = options->file_read,
         .read_only = options->read_only,
         .sync = options->sync,
+        .stale_ok = options->stale_ok,
+        .patience_ms = options->patience_ms,
+        .new_database = options->new_database,
+        .accept_rollback = options->accept_rollback,
+        .state_dir = options->state_dir,
         .log = options->log,
-        .wake = wake,
+        .tell_waiting = options->tell_waiting,
+        .tell_context = options->tell_context,
+        .on_loss = options->on_loss,
+    };
+    const struct upstream_options upstream_options = {
+        .address = options->upstream,
+        .patience_ms = options->patience_ms,
+        .log = options->log,
+        .instance = server_instance,
         .context = server,
     };
-    struct service service = {
-        .log = options->log,
-        .read_only = options->read_only,
-        .counts = &server->stats.counts,
-        .budget = &server->budget,
-        .exports = &server->exports,
-        .write_stats = write_stats,
-        .stats_context = server,
-    };
-    int result = bind_all(server, error);
+    int result = server_bind_all(server, error);
 
-    budget_init(&server->budget, options->max_memory_bytes);
-    turns_init(&server->exports, EXPORTS);
     if (result == 0)
-        result = executor_create(&server->executor, &executor_options, error);
+        result = executor_create(
+            &server->executor, &store_options, server_wake, &server->jobs_done, error);
+    if (result == 0 && server_needs_threads(options))
+        result = thread_pool_start(&server->loop, &server->pool_start, error);
     if (result == 0 && options->upstream)
-        result = upstream_create(
-            &server->upstream, &server->loop, options->upstream, options->log, error);
-    server->stats.read_only = options->read_only;
-    server->stats.database =
-        store_kind_of(options->file) == STORE_POSTGRESQL ? "postgresql" : "sqlite";
-    server->stats.started_ms = clock_ms();
-    server->stats.executor = server->executor;
-    server->stats.upstream = server->upstream;
-    server->stats.connections = &server->connections;
-    service.executor = server->executor;
-    service.upstream = server->upstream;
-    connections_init(&server->connections, &server->loop, &service, options->max_message_bytes,
-        connection_closed, server);
+        result = upstream_create(&server->upstream, &server->loop, &upstream_options, error);
+    if (result == 0)
+        result = server_start_audit(server, error);
+    if (result == 0)
+        server_init_connections(server);
+    if (result == 0 && server->http)
+        result = http_host_start(server->http, &server->connections.server, options->commit, error);
     return result;
 }
 
-int server_create(struct server **result, const struct server_options *options, struct error *error)
+void server_prepare_process(void)
+{
+    thread_pool_set_size();
+}
+
+int server_create(
+    struct server **server_out, const struct server_options *options, struct error *error)
 {
     struct server *server = calloc(1, sizeof *server);
-    int code;
+    int result;
 
-    *result = NULL;
+    *server_out = NULL;
     if (!server)
         return error_set_memory(error);
     server->options = *options;
-    code = uv_loop_init(&server->loop);
-    if (code != 0) {
+    result = uv_loop_init(&server->loop);
+    if (result != 0) {
         free(server);
-        return error_set(error, ERROR_SYSTEM, "can't start: %s", uv_strerror(code));
+        return error_set(error, ERROR_SYSTEM, "can't start: %s", uv_strerror(result));
     }
-    start_handles(server);
-    code = open_rooms(server, error);
-    if (code != 0) {
+    server_start_handles(server);
+    if (options->n_http > 0)
+        server->http = http_host_create(&server->loop, options->log);
+    if (options->n_http > 0 && !server->http) {
         (void)server_free(server);
-        return code;
+        return error_set_memory(error);
     }
-    *result = server;
+    *server_out = server;
     return 0;
+}
+
+void server_remove_sockets(struct server *server)
+{
+    listeners_remove_files(&server->listeners);
+    if (server->http)
+        http_host_remove_files(server->http);
 }
 
 /* ---- running and end ---- */
 
 void server_start(struct server *server)
 {
-    heed_signals(server);
-    listeners_start(server->listeners);
-    server->options.tell(SERVER_SERVING);
+    listeners_start(&server->listeners);
+}
+
+void server_stop(struct server *server)
+{
+    (void)uv_async_send(&server->stop_asked);
 }
 
 void server_run(struct server *server)
@@ -300,35 +408,39 @@ void server_run(struct server *server)
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
 }
 
-/* No connection is left. What is still under way comes back here, to be freed. */
-static void close_handles(struct server *server)
+/* Closes everything, when no connection is left. Calls still under way come back and are freed. */
+static void server_close_handles(struct server *server)
 {
+    http_host_stop(server->http);
     if (server->executor)
-        refuse_waiting(server);
+        server_refuse_waiting(server);
     if (server->upstream)
         (void)upstream_turn(server->upstream);
+    message_reader_close(&server->messages);
     executor_free(server->executor);
     server->executor = NULL;
+    audit_stop(server->audit);
+    server->audit = NULL;
     upstream_close(server->upstream);
     server->upstream = NULL;
-    listeners_close(server->listeners);
-    server->listeners = NULL;
+    listeners_close(&server->listeners);
+    http_host_free(server->http);
+    server->http = NULL;
     uv_close((uv_handle_t *)&server->jobs_done, NULL);
-    uv_close((uv_handle_t *)&server->turn, NULL);
-    uv_close((uv_handle_t *)&server->hurry, NULL);
-    uv_close((uv_handle_t *)&server->sweep, NULL);
-    for (int i = 0; i < 3; i++)
-        uv_close((uv_handle_t *)&server->signals[i], NULL);
+    uv_close((uv_handle_t *)&server->stop_asked, NULL);
+    uv_close((uv_handle_t *)&server->turn_end, NULL);
+    uv_close((uv_handle_t *)&server->busy, NULL);
+    uv_close((uv_handle_t *)&server->deadline_timer, NULL);
 }
 
-/* Runs the loop until everything is closed, but not for long. */
-static bool run_out(struct server *server)
+/* Runs the loop until all handles are closed. Returns false if that takes too long. */
+static bool server_run_until_closed(struct server *server)
 {
-    uint64_t until_ms = clock_ms() + RUN_OUT_MS;
+    uint64_t deadline_ms = clock_ms() + CLOSE_MS;
     const struct timespec pause = {.tv_nsec = 1000000};
 
     while (uv_run(&server->loop, UV_RUN_NOWAIT) != 0) {
-        if (clock_ms() >= until_ms)
+        if (clock_ms() >= deadline_ms)
             return false;
         (void)nanosleep(&pause, NULL);
     }
@@ -339,10 +451,11 @@ bool server_free(struct server *server)
 {
     if (!server)
         return true;
-    close_handles(server);
-    if (!run_out(server))
+    server_close_handles(server);
+    if (!server_run_until_closed(server))
         return false;
     (void)uv_loop_close(&server->loop);
+    exports_deinit(&server->exports);
     free(server);
     return true;
 }

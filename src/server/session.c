@@ -1,346 +1,362 @@
-/* A call's stages are drawn in call.h. Inquiries begin as soon as a message is taken, for
- * all of them at once.
+/* SPDX-License-Identifier: MIT */
+/* The queue of a client's calls, and which of them may run. call.h shows the stages of one call.
  *
- * Running is ordered: calls that write run one after the other in the executor's queue,
- * together; calls that read wait for those that write before them, and the other way
- * round. */
+ * CHECKING and ASKING begin as soon as a message is taken. Running is ordered: calls that write
+ * run in the executor's queue, one after the other, and share a commit. Calls that read wait for
+ * the calls before them that write, and calls that write wait for the calls before them that
+ * read. */
 #include "server/session.h"
 
-#include "base/clock.h"
 #include "server/call.h"
-#include "server/inquiry.h"
 #include "wire/codec.h"
-#include "wire/framer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
-#define MOST_CALLS 128
-#define MOST_BYTES ((size_t)1024 * 1024) /* of requests under way; one larger one is fine */
-
-TAILQ_HEAD(call_list, call);
+#define MAX_CALLS 128
+#define MOST_GROWTH 8 /* a byte may be written as six, and defaults are written as well */
+#define MAX_BYTES ((size_t)1024 * 1024) /* of requests under way; a single one may be longer */
 
 struct session {
-    struct caller caller;
+    const struct server_context *server;
+    struct session_client client;
+    bool input_ended;
     void (*progress)(void *context);
+    void (*charged)(void *context); /* NULL: nobody wants to know */
     void *context;
-    struct call_list calls; /* in the order of the messages */
+    size_t held_bytes; /* of all calls */
+    bool is_closed;
+    TAILQ_HEAD(call_list, call) calls; /* in the order of their messages */
     unsigned n_calls;
-    size_t bytes;
-    struct call *next; /* the first that does not run yet */
-    unsigned reading;  /* calls that run, by what they do */
-    unsigned writing;
-    unsigned away; /* calls that someone else will call back */
+    size_t bytes;       /* length of their messages */
+    struct call *next;  /* the first that may have to be run; NULL: none */
+    unsigned n_reading; /* calls that are RUNNING, by what they do */
+    unsigned n_writing;
+    bool is_reading; /* a thread reads a long message; nothing is taken meanwhile */
+    bool has_ended;  /* take no more messages */
 };
 
-/* ---- calls ---- */
+/* ---- the queue ---- */
 
-static struct call *add_call(struct session *session, size_t bytes)
+static void session_on_call_moved(struct call *call, enum call_stage before);
+
+/* Follows what a call takes from the budget. */
+static void session_on_call_charged(const struct call *call, size_t before_bytes)
 {
-    struct call *call = call_new(&session->caller, bytes);
+    struct session *session = call->session;
+    const size_t change = call->held_bytes - before_bytes; /* may be below zero, and wrap */
 
-    if (!call)
-        return NULL;
-    TAILQ_INSERT_TAIL(&session->calls, call, link);
+    session->held_bytes += change;
+    if (session->is_closed)
+        session->server->budget->leaving += change;
+    else if (session->charged)
+        session->charged(session->context);
+}
+
+/* Adds a call to the queue. */
+static void session_add_call(struct session *session, struct call *call)
+{
+    call->session = session;
+    call->moved = session_on_call_moved;
+    call->charged = session_on_call_charged;
+    if (session->input_ended)
+        call_end_waiting(call);
+    TAILQ_INSERT_TAIL(&session->calls, call, entry);
     session->n_calls++;
-    session->bytes += bytes;
+    session->bytes += call->message_bytes;
     if (!session->next)
         session->next = call;
+}
+
+/* Adds a call for a request, which is taken over. Returns NULL if there is no memory. */
+static struct call *session_add_request(
+    struct session *session, struct request *request, size_t message_bytes)
+{
+    struct call *call = call_create(session->server, &session->client, request, message_bytes);
+
+    if (call)
+        session_add_call(session, call);
     return call;
 }
 
-static void remove_call(struct session *session, struct call *call)
+static void session_remove_call(struct session *session, struct call *call)
 {
-    if (session->next == call)
-        session->next = TAILQ_NEXT(call, link);
-    TAILQ_REMOVE(&session->calls, call, link);
+    assert(session->next != call);
+    TAILQ_REMOVE(&session->calls, call, entry);
     session->n_calls--;
-    session->bytes -= call->bytes;
+    session->bytes -= call->message_bytes;
     call_free(call);
-}
-
-/* Something that was away is back. False: the client is gone, and so is the call. */
-static bool come_back(struct call *call)
-{
-    struct session *session = call->caller->session;
-
-    session->away--;
-    if (!session->caller.gone)
-        return true;
-    remove_call(session, call);
-    if (session->away == 0)
-        free(session);
-    return false;
 }
 
 /* ---- running ---- */
 
-static bool is_scan(enum request_kind kind)
+/* Returns the count of RUNNING calls to which the call belongs. */
+static unsigned *session_running_count(struct session *session, const struct call *call)
 {
-    return kind == REQUEST_EXPORT || kind == REQUEST_GET_STATS;
+    return call_is_write(call) ? &session->n_writing : &session->n_reading;
 }
 
-static bool writes(const struct call *call)
+static void session_run_call(struct session *session, struct call *call)
 {
-    return !call->caller->read_only &&
-           (call->request.kind == REQUEST_GET_PR || call->request.kind == REQUEST_IMPORT_ONE);
+    *session_running_count(session, call) += 1;
+    call_run(call);
 }
 
-/* The count of running calls that it belongs to. */
-static unsigned *running(const struct call *call)
+/* Checks the order of running. A scan also has to be the client's first call: its pieces are
+ * written as they are made. */
+static bool session_is_turn_of(const struct session *session, const struct call *call)
 {
-    struct session *session = call->caller->session;
-
-    return writes(call) ? &session->writing : &session->reading;
+    if (call_is_scan(call) && call != TAILQ_FIRST(&session->calls))
+        return false;
+    return call_is_write(call) ? session->n_reading == 0 : session->n_writing == 0;
 }
 
-/* Must it wait for calls before it? A scan has a connection to the database of its own:
- * one for each client is enough, when it is the client's turn. */
-static bool must_wait(const struct call *call)
-{
-    const struct session *session = call->caller->session;
-
-    if (is_scan(call->request.kind) && call != TAILQ_FIRST(&session->calls))
-        return true;
-    return writes(call) ? session->reading > 0 : session->writing > 0;
-}
-
-static void run(struct call *call)
-{
-    struct session *session = call->caller->session;
-
-    *running(call) += 1;
-    session->away++;
-    call->piece_ms = clock_ms();
-    call_set_stage(call, CALL_RUNNING);
-    executor_submit(session->caller.service.executor, &call->job);
-}
-
-static void go_on(struct session *session);
-
-static void has_its_turn(void *context)
-{
-    const struct call *call = context;
-
-    go_on(call->caller->session);
-}
-
-/* Exports of other clients may come first. */
-static bool has_turn(struct call *call)
-{
-    if (call->request.kind != REQUEST_EXPORT)
-        return true;
-    call->turn.come = has_its_turn;
-    call->turn.context = call;
-    return turns_ask(call->caller->service.exports, &call->turn);
-}
-
-/* Runs what may run now. */
-static void advance(struct session *session)
+/* Runs all calls that may run now, up to the first that has to wait. */
+static void session_advance(struct session *session)
 {
     struct call *call;
 
-    while ((call = session->next) && call->stage >= CALL_READY) {
+    while ((call = session->next) && call_is_idle(call)) {
         if (call->stage == CALL_READY) {
-            if (must_wait(call) || !has_turn(call))
+            if (!session_is_turn_of(session, call))
                 return;
-            run(call);
+            session_run_call(session, call);
         }
-        session->next = TAILQ_NEXT(call, link);
+        session->next = TAILQ_NEXT(call, entry);
     }
 }
 
-/* Something came from elsewhere. */
-static void go_on(struct session *session)
+static void session_free_if_unused(struct session *session)
 {
-    advance(session);
-    session->progress(session->context);
-}
-
-static void job_done(struct job *job, void *context)
-{
-    struct call *call = context;
-    struct session *session = call->caller->session;
-
-    (void)job;
-    *running(call) -= 1;
-    if (!come_back(call))
+    if (!TAILQ_EMPTY(&session->calls))
         return;
-    if (call->request.kind != REQUEST_EXPORT) {
-        call_answer(call);
-    } else {
-        call_set_stage(call, CALL_ANSWERED);
-        if (!call->job.export)
-            turns_end(session->caller.service.exports, &call->turn);
+    buffer_free(&session->client.annotations);
+    free(session);
+}
+
+static void session_start_read(struct session *session, struct call *call);
+
+/* Continues after a thread, the executor or the upstream is done with a call. */
+static void session_on_call_moved(struct call *call, enum call_stage before)
+{
+    struct session *session = call->session;
+
+    if (before == CALL_RUNNING)
+        *session_running_count(session, call) -= 1;
+    if (call->is_abandoned) {
+        session_remove_call(session, call);
+        session_free_if_unused(session);
+        return;
     }
-    go_on(session);
-}
-
-static enum job_kind job_kind_of(const struct call *call)
-{
-    enum request_kind kind = call->request.kind;
-
-    if (is_scan(kind))
-        return JOB_SCAN;
-    if (writes(call) || (kind == REQUEST_MAX_PACKAGE_PR && !call->caller->service.read_only))
-        return JOB_DECIDE;
-    return JOB_LOOK;
-}
-
-static void make_ready(struct call *call)
-{
-    call->job.request = &call->request;
-    call->job.done = job_done;
-    call->job.context = call;
-    call->job.kind = job_kind_of(call);
-    call_set_stage(call, CALL_READY);
+    if (before == CALL_READING)
+        session_start_read(session, call);
+    session_advance(session);
+    session->progress(session->context);
 }
 
 /* ---- messages ---- */
 
-static bool is_answered_here(const struct session *session, enum request_kind kind)
+void session_end_input(struct session *session)
 {
-    return kind == REQUEST_PING || kind == REQUEST_IS_READONLY ||
-           (kind == REQUEST_IMPORT_ONE && session->caller.read_only);
+    struct call *call;
+
+    if (session->input_ended)
+        return;
+    session->input_ended = true;
+    TAILQ_FOREACH (call, &session->calls, entry)
+        call_end_waiting(call);
 }
 
-static void inquired(struct call *call)
+/* Refuses a request that is too long in the form in which it would be sent on to an upstream:
+ * characters outside ASCII are escaped there. */
+static int session_check_length(const struct session *session, const struct request *request,
+    size_t request_bytes, struct error *error)
 {
-    struct session *session = call->caller->session;
+    const size_t limit = session->server->max_message_bytes;
 
-    if (!come_back(call))
-        return;
-    if (call->job.result == 0)
-        make_ready(call);
-    else
-        call_answer(call);
-    go_on(session);
+    if (request_bytes <= limit)
+        return 0;
+    return error_set(error, ERROR_INPUT,
+        "%s: the request is longer than %zu bytes with its characters outside ASCII written as "
+        "\\uXXXX; the limit is --max-message-bytes",
+        request_name(request->kind), limit);
 }
 
-static void start(struct session *session, struct call *call)
+/* Makes a request one in history mode if the listener says so. A server that asks its upstream has
+ * a listener of its own, which has decided that for its clients. */
+static void session_set_mode(const struct session *session, struct request *request)
 {
-    if (is_answered_here(session, call->request.kind)) {
-        call_answer(call);
-        return;
-    }
-    if (!inquiry_is_needed(call)) {
-        make_ready(call);
-        return;
-    }
-    if (inquiry_begin(call, inquired))
-        session->away++;
+    const bool is_asked = request->kind == REQUEST_GET_PR || request->kind == REQUEST_TEST_PR;
+
+    if (is_asked && session->client.wants_history && !session->client.is_from_server)
+        request->history = true;
+}
+
+/* Returns how long a request is as it would be sent on. Only a long message can be too long. */
+static size_t session_request_bytes(
+    const struct session *session, const struct request *request, size_t message_bytes)
+{
+    return message_bytes < session->server->max_message_bytes / MOST_GROWTH
+               ? 0
+               : codec_request_bytes(request);
+}
+
+/* Looks at a request that was read with this result. Returns the result, or that it is refused. */
+static enum codec_result session_check(const struct session *session, struct request *request,
+    enum codec_result result, size_t request_bytes, struct error *error)
+{
+    if (request->kind < REQUEST_KINDS)
+        session->server->stats->requests[request->kind]++;
+    session_set_mode(session, request);
+    if (result == CODEC_REQUEST &&
+        session_check_length(session, request, request_bytes, error) != 0)
+        return CODEC_REFUSED;
+    return result;
+}
+
+/* Answers a call whose message was read with this result. */
+static enum session_result session_start_call(
+    struct call *call, enum codec_result result, const struct error *error)
+{
+    if (result == CODEC_REQUEST)
+        call_start(call);
     else
-        call_answer(call); /* no memory */
+        call_refuse(call, error->text);
+    return result == CODEC_LOST ? SESSION_ENDED : SESSION_CONTINUES;
+}
+
+static enum session_result session_fail_to_add(const struct session *session)
+{
+    log_often(session->server->log, LOG_ERROR, "No memory for a request");
+    return SESSION_ENDED;
 }
 
 enum session_result session_take(struct session *session, struct text message)
 {
-    struct call *call = add_call(session, message.length);
-    enum codec_result result;
+    struct request request;
     struct error error;
+    enum codec_result result = codec_read_request(message, &request, &error);
+    enum session_result taken;
+    struct call *call;
+
+    if (result == CODEC_END)
+        return SESSION_ENDED;
+    result = session_check(session, &request, result,
+        result == CODEC_REQUEST ? session_request_bytes(session, &request, message.length) : 0,
+        &error);
+    call = session_add_request(session, &request, message.length);
+    if (!call)
+        return session_fail_to_add(session);
+    taken = session_start_call(call, result, &error);
+    session_advance(session);
+    return taken;
+}
+
+enum session_result session_take_long(struct session *session, struct buffer message)
+{
+    struct call *call = call_create_long(session->server, &session->client, message);
 
     if (!call)
-        return SESSION_ENDED;
-    result = codec_read_request(message, &call->request, &error);
-    if (call->request.kind < REQUEST_KINDS)
-        session->caller.service.counts->count[call->request.kind]++;
-    if (result == CODEC_REQUEST)
-        start(session, call);
-    else if (result == CODEC_END)
-        remove_call(session, call);
-    else
-        call_refuse(call, &error);
-    advance(session);
-    return result == CODEC_REQUEST || result == CODEC_REFUSED ? SESSION_GOES_ON : SESSION_ENDED;
+        return session_fail_to_add(session);
+    session_add_call(session, call);
+    session->is_reading = true;
+    call_read(call);
+    return SESSION_CONTINUES;
+}
+
+/* Starts a call whose message has been read by a thread. */
+static void session_start_read(struct session *session, struct call *call)
+{
+    struct message_reading *reading = call->reading;
+    enum codec_result result = reading->result;
+
+    session->is_reading = false;
+    if (result == CODEC_END) {
+        session->has_ended = true;
+        if (session->next == call)
+            session->next = TAILQ_NEXT(call, entry);
+        session_remove_call(session, call);
+        return;
+    }
+    if (session->input_ended)
+        call_end_waiting(call);
+    result =
+        session_check(session, &call->request, result, reading->request_bytes, &reading->error);
+    if (session_start_call(call, result, &reading->error) == SESSION_ENDED)
+        session->has_ended = true;
 }
 
 void session_refuse(struct session *session, const char *reason)
 {
-    struct call *call = add_call(session, 0);
-    struct error error;
+    struct request none = {.kind = REQUEST_KINDS};
+    struct call *call = session_add_request(session, &none, 0);
 
     if (!call)
         return;
-    (void)error_set(&error, ERROR_FRAMING, "%s", reason);
-    call_refuse(call, &error);
-    advance(session);
+    call_refuse(call, reason);
+    session_advance(session);
 }
 
 /* ---- writing ---- */
 
-static bool write_whole(struct session *session, struct call *call, struct buffer *out)
+/* Makes the next piece of an export, if the last one was written. */
+static void session_request_piece(struct session *session, struct call *call)
 {
-    if (buffer_failed(&call->answer))
-        return false;
-    framer_write(out, buffer_text(&call->answer));
-    remove_call(session, call);
-    return !buffer_failed(out);
+    if (call_wants_piece(call))
+        session_run_call(session, call);
 }
 
-/* One piece of an export; then the next is asked for. */
-static bool write_piece(struct session *session, struct call *call, struct buffer *out)
+/* Writes what the first call has. Returns false if it can't be completed. */
+static bool session_write_first(
+    struct session *session, struct call *call, struct buffer *out, uint64_t now_us)
 {
-    struct job *job = &call->job;
+    const bool is_fast = call_is_read_fast(call);
 
-    if (job->result != 0 && call->piece_written) {
-        log_often(
-            session->caller.service.log, LOG_ERROR, "An export broke off: %s", job->error.text);
+    switch (call_write(call, out)) {
+    case CALL_WRITTEN:
+        call_note_written(call, now_us);
+        session_remove_call(session, call);
+        break;
+    case CALL_PIECE_WRITTEN:
+        if (is_fast)
+            session_request_piece(session, call);
+        break;
+    case CALL_BROKEN:
         return false;
     }
-    if (job->result != 0) {
-        call_answer(call);
-        return write_whole(session, call, out);
-    }
-    framer_writer_add(&call->writer, out, buffer_text(&job->piece));
-    buffer_reset(&job->piece, 0);
-    call_count(call);
-    call->piece_written = true;
-    if (job->more) {
-        run(call);
-    } else {
-        framer_writer_end(&call->writer, out);
-        remove_call(session, call);
-    }
-    return !buffer_failed(out);
+    return true;
 }
 
+/* A piece of an export is written when the client has read the one before. Only for a client that
+ * has done so quickly the next one is made meanwhile. */
 bool session_write(struct session *session, struct buffer *out, size_t limit)
 {
-    struct call *call;
-    bool goes_on = true;
+    struct call *call = TAILQ_FIRST(&session->calls);
+    const uint64_t now_us = call && call->stage == CALL_ANSWERED ? clock_us() : 0;
 
-    while (goes_on && out->length < limit && (call = TAILQ_FIRST(&session->calls)) &&
+    while (out->length < limit && (call = TAILQ_FIRST(&session->calls)) &&
            call->stage == CALL_ANSWERED) {
-        if (buffer_failed(&call->answer))
-            goes_on = false;
-        else if (call->request.kind == REQUEST_EXPORT && call->answer.length == 0)
-            goes_on = write_piece(session, call, out);
-        else
-            goes_on = write_whole(session, call, out);
+        if (call->pieces && call->pieces->has_begun && out->length > 0)
+            break;
+        if (call_wants_piece(call))
+            session_request_piece(session, call);
+        else if (!session_write_first(session, call, out, now_us))
+            return false;
     }
-    if (goes_on)
-        advance(session); /* a scan may have become the first */
-    return goes_on;
+    session_advance(session); /* a scan may have become the first */
+    return true;
 }
 
-/* ---- how it stands ---- */
+/* ---- state ---- */
 
 bool session_is_full(const struct session *session)
 {
-    return session->n_calls >= MOST_CALLS || session->bytes >= MOST_BYTES;
+    return session->n_calls >= MAX_CALLS || session->bytes >= MAX_BYTES || session->is_reading;
 }
 
-size_t session_idle_bytes(const struct session *session)
+bool session_has_ended(const struct session *session)
 {
-    return session->caller.idle;
-}
-
-bool session_holds_up(const struct session *session, uint64_t ms)
-{
-    const struct call *call = TAILQ_FIRST(&session->calls);
-
-    return call && call->stage == CALL_ANSWERED && call->turn.state == TURN_HAS &&
-           turns_are_waited_for(session->caller.service.exports) &&
-           clock_ms() - call->piece_ms >= ms;
+    return session->has_ended;
 }
 
 bool session_is_done(const struct session *session)
@@ -348,35 +364,65 @@ bool session_is_done(const struct session *session)
     return TAILQ_EMPTY(&session->calls);
 }
 
+size_t session_held_bytes(const struct session *session)
+{
+    return session->held_bytes;
+}
+
 /* ---- start and end ---- */
 
-struct session *session_open(
-    const struct service *service, bool read_only, void (*progress)(void *context), void *context)
+struct session *session_open(const struct server_context *server,
+    const struct listener_options *options, void (*progress)(void *context), void *context)
 {
     struct session *session = calloc(1, sizeof *session);
 
     if (!session)
         return NULL;
-    session->caller.service = *service;
-    session->caller.read_only = read_only || service->read_only;
-    session->caller.session = session;
+    session->server = server;
+    session->client.is_read_only = options->read_only || server->read_only;
+    session->client.wants_history = options->history || server->history;
+    session->client.shows_peers = !session->client.is_read_only || options->log;
+    session->client.rights = session->client.wants_history ? "rw,history" : "rw";
     session->progress = progress;
     session->context = context;
     TAILQ_INIT(&session->calls);
     return session;
 }
 
+void session_watch_memory(struct session *session, void (*charged)(void *context))
+{
+    session->charged = charged;
+}
+
+void session_set_peer(struct session *session, int descriptor)
+{
+    peer_name(descriptor, session->client.peer);
+    peer_find_address(descriptor, &session->client.address);
+    session->client.host = peer_host(session->client.peer);
+}
+
+void session_take_handshake(struct session *session, struct handshake *handshake)
+{
+    session->client.is_from_server = handshake->is_from_server;
+    handshake_write_annotations(handshake, &session->client.annotations);
+    handshake_release(handshake);
+}
+
 void session_close(struct session *session)
 {
     struct call *call, *following;
 
-    session->caller.gone = true;
     session->next = NULL;
+    session->is_closed = true;
+    session->server->budget->leaving += session->held_bytes;
     for (call = TAILQ_FIRST(&session->calls); call; call = following) {
-        following = TAILQ_NEXT(call, link);
-        if (call->stage == CALL_READY || call->stage == CALL_ANSWERED)
-            remove_call(session, call);
+        following = TAILQ_NEXT(call, entry);
+        if (call_is_idle(call) || call_cancel(call)) {
+            session_remove_call(session, call);
+        } else {
+            call->is_abandoned = true;
+            call_end_waiting(call);
+        }
     }
-    if (session->away == 0)
-        free(session);
+    session_free_if_unused(session);
 }

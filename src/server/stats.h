@@ -1,28 +1,27 @@
-/* What get-stats answers: figures of the whole server. On the loop's thread. */
+/* SPDX-License-Identifier: MIT */
+/* The answer to get-stats: figures of the whole server. On the loop's thread. */
 #ifndef PRSERVD_STATS_H
 #define PRSERVD_STATS_H
 
 #include "base/buffer.h"
-#include "exec/executor.h"
-#include "server/connections.h"
-#include "server/service.h"
-#include "server/upstream.h"
+#include "server/metrics.h"
+#include "wire/request.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
-/* Where the figures come from; all of it is borrowed. */
+struct connections;
+
+/* The sources of the figures; all pointers are borrowed. */
 struct stats {
-    bool read_only;
-    const char *database; /* which kind: "sqlite", "postgresql" */
+    const char *database; /* its kind: "sqlite", "postgresql" */
     uint64_t started_ms;  /* clock_ms */
-    struct executor *executor;
-    const struct upstream *upstream; /* NULL: there is none */
     const struct connections *connections;
-    struct request_counts counts;
+    uint64_t requests[REQUEST_KINDS]; /* since the start, by kind */
+    struct metrics *metrics;
 };
 
-/* Appends them as one JSON object; rows: in the database. */
-void stats_write(const struct stats *stats, uint64_t rows, struct buffer *out);
+/* Appends the figures as one JSON object; rows is the number of rows in the database, or an
+ * estimate of it. */
+void stats_write(const struct stats *stats, uint64_t rows, bool rows_estimated, struct buffer *out);
 
 #endif

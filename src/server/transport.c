@@ -1,54 +1,48 @@
-/* A write is tried at once: mostly the kernel takes everything, and libuv's queue stays
- * empty. Only one write is with libuv at a time. */
+/* SPDX-License-Identifier: MIT */
+/* Writes at once what the kernel takes, which usually is everything; libuv gets the rest, one
+ * write at a time. */
 #include "server/transport.h"
 
 #include "base/clock.h"
 
 #include <linux/sockios.h>
+#include <poll.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define KEEPALIVE_S 60            /* machines that vanished are found out */
-#define KEPT_BYTES ((size_t)4096) /* of out, when it is empty */
+#define KEEPALIVE_S 60                /* to notice a client whose machine is gone */
+#define MAX_KEPT_BYTES ((size_t)4096) /* of out, when it is empty */
 
-/* Wraps the descriptor in the handle that its kind of socket needs. */
-static int adopt(struct transport *transport, uv_loop_t *loop, int descriptor)
+int transport_open(struct transport *transport, uv_loop_t *loop, int descriptor, uv_buf_t input,
+    const struct transport_events *events, void *context)
 {
-    int code;
+    int result;
 
+    transport->events = events;
+    transport->context = context;
+    transport->input = input;
     if (uv_guess_handle(descriptor) == UV_NAMED_PIPE) {
         (void)uv_pipe_init(loop, &transport->uv.pipe, 0);
-        code = uv_pipe_open(&transport->uv.pipe, descriptor);
+        result = uv_pipe_open(&transport->uv.pipe, descriptor);
     } else {
         (void)uv_tcp_init(loop, &transport->uv.tcp);
-        code = uv_tcp_open(&transport->uv.tcp, descriptor);
-        if (code == 0) {
+        result = uv_tcp_open(&transport->uv.tcp, descriptor);
+        if (result == 0) {
             (void)uv_tcp_nodelay(&transport->uv.tcp, 1);
             (void)uv_tcp_keepalive(&transport->uv.tcp, 1, KEEPALIVE_S);
         }
     }
     transport->uv.handle.data = transport;
-    return code;
-}
-
-int transport_open(struct transport *transport, uv_loop_t *loop, int descriptor, uv_buf_t input,
-    const struct transport_events *events, void *context)
-{
-    int code;
-
-    transport->events = events;
-    transport->context = context;
-    transport->input = input;
-    code = adopt(transport, loop, descriptor);
-    if (code != 0)
+    if (result != 0)
         (void)close(descriptor);
-    return code;
+    return result;
 }
 
 /* ---- input ---- */
 
-static void lend_input(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+static void transport_provide_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     const struct transport *transport = handle->data;
 
@@ -56,31 +50,40 @@ static void lend_input(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     *buffer = transport->input;
 }
 
-static void input_came(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
+static void transport_on_input(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer);
+
+void transport_set_reading(struct transport *transport, bool is_reading)
+{
+    is_reading = is_reading && !transport->input_ended;
+    if (is_reading == transport->is_reading)
+        return;
+    transport->is_reading = is_reading;
+    if (is_reading)
+        (void)uv_read_start(&transport->uv.stream, transport_provide_buffer, transport_on_input);
+    else
+        (void)uv_read_stop(&transport->uv.stream);
+}
+
+void transport_begin_turn(struct transport *transport)
+{
+    transport->turn_bytes = 0;
+}
+
+static void transport_on_input(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 {
     struct transport *transport = stream->data;
 
     if (length > 0) {
-        transport->events->came(transport->context, buffer->base, (size_t)length);
+        transport->turn_bytes += (size_t)length;
+        transport->events->received(transport->context, buffer->base, (size_t)length);
+        if (transport->turn_bytes >= TRANSPORT_TURN_BYTES && !transport->is_closing)
+            transport_set_reading(transport, false);
     } else if (length == UV_EOF) {
         transport->input_ended = true;
-        transport->events->ended(transport->context);
+        transport->events->input_ended(transport->context);
     } else if (length < 0) {
-        transport->events->broke(transport->context, uv_strerror((int)length));
+        transport->events->failed(transport->context, uv_strerror((int)length));
     }
-}
-
-void transport_steer(struct transport *transport, bool reading)
-{
-    bool wanted = reading && !transport->input_ended;
-
-    if (wanted == transport->reading)
-        return;
-    transport->reading = wanted;
-    if (wanted)
-        (void)uv_read_start(&transport->uv.stream, lend_input, input_came);
-    else
-        (void)uv_read_stop(&transport->uv.stream);
 }
 
 bool transport_read_now(struct transport *transport)
@@ -92,21 +95,58 @@ bool transport_read_now(struct transport *transport)
         return false;
     length = recv(descriptor, transport->input.base, transport->input.len, MSG_DONTWAIT);
     if (length >= 0)
-        input_came(&transport->uv.stream, length > 0 ? length : UV_EOF, &transport->input);
+        transport_on_input(&transport->uv.stream, length > 0 ? length : UV_EOF, &transport->input);
     return length > 0;
+}
+
+void transport_read_received(struct transport *transport, int most)
+{
+    while (most-- > 0 && transport_read_now(transport))
+        continue;
+}
+
+bool transport_has_unread(const struct transport *transport)
+{
+    uv_os_fd_t descriptor;
+    char byte;
+
+    return uv_fileno(&transport->uv.handle, &descriptor) == 0 &&
+           recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+bool transport_has_ended(const struct transport *transport)
+{
+    struct pollfd socket = {.fd = -1, .events = POLLRDHUP};
+
+    return uv_fileno(&transport->uv.handle, &socket.fd) == 0 && poll(&socket, 1, 0) > 0 &&
+           (socket.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+void transport_write_peer(const struct transport *transport, char text[ADDRESS_TEXT_BYTES])
+{
+    struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
+    struct sockaddr *peer = (struct sockaddr *)&storage;
+    socklen_t length = sizeof storage;
+    int descriptor;
+
+    if (uv_fileno(&transport->uv.handle, &descriptor) == 0 &&
+        getpeername(descriptor, peer, &length) == 0 && peer->sa_family != AF_UNIX)
+        address_format_socket(peer, text);
+    else
+        (void)snprintf(text, ADDRESS_TEXT_BYTES, "a unix socket");
 }
 
 /* ---- output ---- */
 
-static void written(uv_write_t *write, int status)
+static void transport_on_written(uv_write_t *write, int status)
 {
     struct transport *transport = write->data;
 
-    transport->writing = false;
-    if (transport->closing)
+    transport->is_writing = false;
+    if (transport->is_closing)
         return;
     if (status != 0) {
-        transport->events->broke(transport->context, uv_strerror(status));
+        transport->events->failed(transport->context, uv_strerror(status));
         return;
     }
     buffer_drop_front(&transport->out, transport->out.length);
@@ -118,7 +158,7 @@ int transport_write(struct transport *transport)
     struct buffer *out = &transport->out;
     uv_buf_t buffer = uv_buf_init(out->bytes, (unsigned)out->length);
     int taken = uv_try_write(&transport->uv.stream, &buffer, 1);
-    int code;
+    int result;
 
     if (taken == UV_EAGAIN)
         taken = 0;
@@ -126,19 +166,20 @@ int transport_write(struct transport *transport)
         return taken;
     buffer_drop_front(out, (size_t)taken);
     if (out->length == 0) {
-        buffer_reset(out, KEPT_BYTES);
+        buffer_reset(out, MAX_KEPT_BYTES);
         return 0;
     }
     buffer = uv_buf_init(out->bytes, (unsigned)out->length);
     transport->write.data = transport;
-    code = uv_write(&transport->write, &transport->uv.stream, &buffer, 1, written);
-    transport->writing = code == 0;
+    result = uv_write(&transport->write, &transport->uv.stream, &buffer, 1, transport_on_written);
+    transport->is_writing = result == 0;
     transport->progress_ms = clock_ms();
-    return code;
+    return result;
 }
 
-/* What the kernel has of it counts as well: it may take no more until much of that was read. */
-static size_t left_to_write(const struct transport *transport)
+/* Returns what the client has not read yet, the kernel's part included: a client that reads a
+ * long answer slowly makes progress even while the kernel takes no more of it. */
+static size_t transport_left_to_write(const struct transport *transport)
 {
     size_t left = uv_stream_get_write_queue_size(&transport->uv.stream);
     uv_os_fd_t descriptor;
@@ -150,17 +191,17 @@ static size_t left_to_write(const struct transport *transport)
     return left;
 }
 
-/* A client that takes a long answer slowly is not one that does not read. */
-bool transport_is_stuck(struct transport *transport, uint64_t now, uint64_t ms)
+uint64_t transport_measure_stall(struct transport *transport, uint64_t now_ms)
 {
-    size_t left = transport->writing ? left_to_write(transport) : 0;
+    size_t left;
 
-    if (!transport->writing)
-        return false;
+    if (!transport->is_writing)
+        return 0;
+    left = transport_left_to_write(transport);
     if (left != transport->left_to_write)
-        transport->progress_ms = now;
+        transport->progress_ms = now_ms;
     transport->left_to_write = left;
-    return now >= transport->progress_ms + ms;
+    return now_ms > transport->progress_ms ? now_ms - transport->progress_ms : 0;
 }
 
 /* ---- the end ---- */
@@ -173,7 +214,7 @@ void transport_shut(const struct transport *transport)
         (void)shutdown(descriptor, SHUT_WR);
 }
 
-static void closed(uv_handle_t *handle)
+static void transport_on_closed(uv_handle_t *handle)
 {
     struct transport *transport = handle->data;
 
@@ -183,6 +224,6 @@ static void closed(uv_handle_t *handle)
 
 void transport_close(struct transport *transport)
 {
-    transport->closing = true;
-    uv_close(&transport->uv.handle, closed);
+    transport->is_closing = true;
+    uv_close(&transport->uv.handle, transport_on_closed);
 }

@@ -1,11 +1,13 @@
-/* A client's socket on the loop: hands on the bytes that come, and writes what is put into
- * out as the client takes it.
+/* SPDX-License-Identifier: MIT */
+/* A client's socket on the loop: passes on the bytes that are received, and writes the bytes in
+ * out as fast as the client reads them.
  *
- * What the bytes mean, and when it is enough, is its owner's business. On the loop's
- * thread. Whatever goes wrong is told once; the owner then closes the transport. */
+ * What the bytes mean is its owner's business. A failure is reported once; the owner then
+ * closes the transport. On the loop's thread. */
 #ifndef PRSERVD_TRANSPORT_H
 #define PRSERVD_TRANSPORT_H
 
+#include "base/address.h"
 #include "base/buffer.h"
 #include "base/error.h"
 
@@ -14,16 +16,16 @@
 #include <stdint.h>
 #include <uv.h>
 
-/* All are called from the loop, came and ended from transport_read_now as well. */
+/* All are called from the loop, received and input_ended from transport_read_now as well. */
 struct transport_events {
-    void (*came)(void *context, const char *bytes, size_t length); /* borrowed for the call */
-    void (*ended)(void *context); /* the client has shut its side: nothing more comes */
-    void (*broke)(void *context, const char *reason);
+    void (*received)(void *context, const char *bytes, size_t length); /* borrowed for the call */
+    void (*input_ended)(void *context); /* the client has shut its side */
+    void (*failed)(void *context, const char *reason);
     void (*written)(void *context); /* out is empty */
     void (*closed)(void *context);  /* the transport may be freed */
 };
 
-/* Part of its owner, who reads its members and changes none but out. */
+/* Part of its owner, which reads the members but changes only out. */
 struct transport {
     union {
         uv_handle_t handle;
@@ -33,41 +35,58 @@ struct transport {
     } uv;
     const struct transport_events *events;
     void *context;
-    uv_buf_t input;
-    bool reading;
+    uv_buf_t input; /* where bytes are received; borrowed */
+    bool is_reading;
+    size_t turn_bytes; /* received since transport_begin_turn */
     bool input_ended;
-    bool closing;
-    struct buffer out; /* not written yet; nothing is to be added while it is being written */
+    bool is_closing;
+    struct buffer out; /* bytes to write; must not be changed while is_writing */
     uv_write_t write;
-    bool writing; /* all of out is with libuv */
-    size_t left_to_write;
-    uint64_t progress_ms; /* when the client last took some of it (clock_ms) */
+    bool is_writing;      /* whether libuv has all of out */
+    size_t left_to_write; /* when it was last measured */
+    uint64_t progress_ms; /* when the client last read some of it (clock_ms) */
 };
 
-/* Takes over a connected descriptor, also when it fails, with a code of libuv; the
- * transport has to be closed then as well. input: where what comes is put; transports of
- * one loop may share it. The rest is borrowed as long as the transport lives. */
+/* Takes over a connected descriptor, also when it fails, with a code of libuv; the transport
+ * has to be closed in both cases. input may be shared by the transports of one loop; it and
+ * events are borrowed as long as the transport lives. */
 ERROR_MUST_CHECK int transport_open(struct transport *transport, uv_loop_t *loop, int descriptor,
     uv_buf_t input, const struct transport_events *events, void *context);
 
-/* Reads from now on, or stops reading; the client then has to wait. */
-void transport_steer(struct transport *transport, bool reading);
+/* Writes the address of the client, or "a unix socket". */
+void transport_write_peer(const struct transport *transport, char text[ADDRESS_TEXT_BYTES]);
 
-/* Reads once what the kernel holds already. Returns false if there was nothing. */
+/* Starts or stops reading. While it is stopped, the client has to wait. Reading stops by itself
+ * when TRANSPORT_TURN_BYTES have been received since transport_begin_turn, so that one client does
+ * not keep the loop busy. */
+#define TRANSPORT_TURN_BYTES ((size_t)64 * 1024)
+void transport_set_reading(struct transport *transport, bool is_reading);
+void transport_begin_turn(struct transport *transport);
+
+/* Reads once what the kernel has received already. Returns false if there was nothing. */
 bool transport_read_now(struct transport *transport);
 
-/* Hands out to the kernel, as far as it takes it; the rest waits for the client (writing).
- * Only if out has something and is not being written. Returns 0 or a code of libuv: broken. */
+/* Reads until there is nothing, at most so many times. */
+void transport_read_received(struct transport *transport, int most);
+
+/* Returns whether the kernel has received something that was not read yet. */
+bool transport_has_unread(const struct transport *transport);
+
+/* Returns whether the client has shut its side or is gone, also while nothing is read from it. */
+bool transport_has_ended(const struct transport *transport);
+
+/* Writes out, which must not be empty or being written. What the kernel does not take waits for
+ * the client (is_writing). Returns 0, or a code of libuv if the connection is broken. */
 ERROR_MUST_CHECK int transport_write(struct transport *transport);
 
-/* For so long the client has taken nothing of what is being written. Has to be asked every
- * second or so, to see it. */
-bool transport_is_stuck(struct transport *transport, uint64_t now, uint64_t ms);
+/* Returns for how long the client has read nothing of what is being written. Call it every
+ * second or so: it compares with the last time. */
+uint64_t transport_measure_stall(struct transport *transport, uint64_t now_ms);
 
-/* Shuts our side: the client reads the end after what was written. */
+/* Shuts our side: after all that was written the client reads the end. */
 void transport_shut(const struct transport *transport);
 
-/* Forgets what is not written; closed is called later, and nothing else any more. */
+/* Drops what is not written. closed is called later, and no other event. */
 void transport_close(struct transport *transport);
 
 #endif

@@ -1,50 +1,80 @@
+/* SPDX-License-Identifier: MIT */
 #include "server/turns.h"
 
-#include <stddef.h>
+#include <stdlib.h>
 
-void turns_init(struct turns *turns, unsigned at_once)
+struct turns_address {
+    struct map_entry entry; /* first: its key is the address */
+    TAILQ_ENTRY(turns_address) next;
+    TAILQ_HEAD(turn_list, turn) waiting; /* at least one */
+    bool is_listed;
+};
+
+void turns_init(struct turns *turns)
 {
-    turns->free = at_once;
-    TAILQ_INIT(&turns->waiting);
+    turns->addresses = MAP_EMPTY;
+    TAILQ_INIT(&turns->next);
 }
 
-bool turns_ask(struct turns *turns, struct turn *turn)
+void turns_deinit(struct turns *turns)
 {
-    if (turn->state == TURN_NONE && turns->free > 0) {
-        turns->free--;
-        turn->state = TURN_HAS;
-    } else if (turn->state == TURN_NONE) {
-        turn->state = TURN_WAITS;
-        TAILQ_INSERT_TAIL(&turns->waiting, turn, link);
+    map_clear(&turns->addresses, free);
+}
+
+bool turns_add(struct turns *turns, struct turn *turn, struct text address, bool is_in_front)
+{
+    struct turns_address *of = map_find_or_add(&turns->addresses, address, sizeof *of);
+
+    if (!of)
+        return false;
+    if (!of->is_listed) {
+        TAILQ_INIT(&of->waiting);
+        TAILQ_INSERT_TAIL(&turns->next, of, next);
+        of->is_listed = true;
     }
-    return turn->state == TURN_HAS;
+    if (is_in_front)
+        TAILQ_INSERT_HEAD(&of->waiting, turn, entry);
+    else
+        TAILQ_INSERT_TAIL(&of->waiting, turn, entry);
+    turn->address = of;
+    return true;
 }
 
-static void pass_on(struct turns *turns)
+void turns_remove(struct turns *turns, struct turn *turn)
 {
-    struct turn *next = TAILQ_FIRST(&turns->waiting);
+    struct turns_address *of = turn->address;
 
-    if (!next) {
-        turns->free++;
+    if (!of)
         return;
-    }
-    TAILQ_REMOVE(&turns->waiting, next, link);
-    next->state = TURN_HAS;
-    next->come(next->context);
+    TAILQ_REMOVE(&of->waiting, turn, entry);
+    turn->address = NULL;
+    if (!TAILQ_EMPTY(&of->waiting))
+        return;
+    TAILQ_REMOVE(&turns->next, of, next);
+    map_remove(&turns->addresses, &of->entry);
+    free(of);
 }
 
-void turns_end(struct turns *turns, struct turn *turn)
+struct turn *turns_first(const struct turns *turns)
 {
-    enum turn_state state = turn->state;
+    const struct turns_address *of = TAILQ_FIRST(&turns->next);
 
-    turn->state = TURN_NONE;
-    if (state == TURN_WAITS)
-        TAILQ_REMOVE(&turns->waiting, turn, link);
-    else if (state == TURN_HAS)
-        pass_on(turns);
+    return of ? TAILQ_FIRST(&of->waiting) : NULL;
 }
 
-bool turns_are_waited_for(const struct turns *turns)
+void turns_pass(struct turns *turns)
 {
-    return !TAILQ_EMPTY(&turns->waiting);
+    struct turns_address *of = TAILQ_FIRST(&turns->next);
+
+    if (!of)
+        return;
+    TAILQ_REMOVE(&turns->next, of, next);
+    TAILQ_INSERT_TAIL(&turns->next, of, next);
+}
+
+void turns_take(struct turns *turns, struct turn *turn)
+{
+    if (turn->address && turns_first(turns) == turn)
+        turns_pass(turns);
+    turns_remove(turns, turn);
 }

@@ -1,34 +1,56 @@
-/* So many at once, the others wait, and come in the order in which they asked. On the
- * loop's thread. */
+/* SPDX-License-Identifier: MIT */
+/* Whose turn it is: clients of many addresses wait for something of which there is little. The
+ * addresses are served in turn, and the clients of an address in turn. So a client waits as long as
+ * there are other addresses, however many clients each of them has. On the loop's thread. */
 #ifndef PRSERVD_TURNS_H
 #define PRSERVD_TURNS_H
+
+#include "base/error.h"
+#include "base/map.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 #include <sys/queue.h>
 
-enum turn_state { TURN_NONE, TURN_WAITS, TURN_HAS };
+struct turns_address;
 
-/* Part of who wants a turn; all zero at first, but for come and context. */
+/* Part of its owner; all zero at first, except for the owner. */
 struct turn {
-    TAILQ_ENTRY(turn) link;
-    enum turn_state state;
-    void (*come)(void *context); /* it has its turn now; called from turns_end of another */
-    void *context;
+    TAILQ_ENTRY(turn) entry;
+    struct turns_address *address; /* NULL: it does not wait */
+    void *owner;
 };
 
 struct turns {
-    unsigned free;
-    TAILQ_HEAD(turn_list, turn) waiting;
+    struct map addresses;                               /* those with turns that wait */
+    TAILQ_HEAD(turns_address_list, turns_address) next; /* in their order */
 };
 
-void turns_init(struct turns *turns, unsigned at_once);
+void turns_init(struct turns *turns);
 
-/* True: it has its turn, or had it already. False: it waits for it. */
-bool turns_ask(struct turns *turns, struct turn *turn);
+/* Frees what is left when nobody waits any more. */
+void turns_deinit(struct turns *turns);
 
-/* It wants it no more, whether it has, waits or did not ask. */
-void turns_end(struct turns *turns, struct turn *turn);
+/* Lets a turn wait, behind those of its address, or in front of them. Returns false if memory ran
+ * out. */
+ERROR_MUST_CHECK bool turns_add(
+    struct turns *turns, struct turn *turn, struct text address, bool is_in_front);
 
-bool turns_are_waited_for(const struct turns *turns);
+/* Ends the wait of a turn; does nothing if it does not wait. */
+void turns_remove(struct turns *turns, struct turn *turn);
+
+static inline bool turn_is_waiting(const struct turn *turn)
+{
+    return turn->address != NULL;
+}
+
+/* Returns the turn that is next, without changing anything. NULL: none waits. */
+struct turn *turns_first(const struct turns *turns);
+
+/* Takes the turn that is next: its wait ends, and its address goes behind the others. */
+void turns_take(struct turns *turns, struct turn *turn);
+
+/* Lets the address that is next go behind the others. */
+void turns_pass(struct turns *turns);
 
 #endif

@@ -1,80 +1,77 @@
-/* Which backend a database's name means, and what people may see of the name. */
+/* SPDX-License-Identifier: MIT */
+/* What all backends share: many rows in one transaction, and the columns of a new table. */
 #include "store/store.h"
 
-#include "store/sqlite.h"
-#include "store/store_module.h"
+#include "base/clock.h"
 
-#include <dlfcn.h>
-#include <stdio.h>
-#include <string.h>
+#define MANY_ROWS_MS 60000 /* the time for many rows */
 
-static bool begins_with(const char *text, const char *beginning)
+/* ---- many rows ---- */
+
+static const void *store_describe_row(const void *at, struct store_item *item)
 {
-    return strncmp(text, beginning, strlen(beginning)) == 0;
+    const struct row *row = at;
+
+    *item = (struct store_item){
+        .version = row->version,
+        .pkgarch = row->pkgarch,
+        .may_add = true,
+    };
+    return row + 1;
 }
 
-/* keyword = value: a connection string. A file of such a name is ./keyword=value. */
-static bool is_connection_string(const char *file)
+static int store_check_row(struct store *store, const struct row *row, struct error *error)
 {
-    size_t length = strspn(file, "abcdefghijklmnopqrstuvwxyz_");
+    const struct text texts[] = {row->version, row->pkgarch, row->checksum, row->value};
 
-    return length > 0 && file[length + strspn(file + length, " ")] == '=';
+    return store_check(store, texts, sizeof texts / sizeof *texts, error);
 }
 
-enum store_kind store_kind_of(const char *file)
+static int store_add_if_locked(struct store *store, const struct row *row, struct error *error)
 {
-    if (begins_with(file, "postgresql://") || begins_with(file, "postgres://") ||
-        is_connection_string(file))
-        return STORE_POSTGRESQL;
-    return STORE_SQLITE;
+    if (store_has_lock(store, row->version, row->pkgarch))
+        return store_add(store, row, error);
+    return error_set(error, ERROR_LOCKED, "another server holds a package in the database");
 }
 
-#ifdef PRSERVD_POSTGRESQL
-/* It stays loaded. NULL: it can't be. */
-static const struct store_module *load_postgresql(void)
+int store_add_many(struct store *store, const struct row *rows, size_t n, struct error *error)
 {
-    void *library = dlopen(PRSERVD_POSTGRESQL, RTLD_NOW | RTLD_LOCAL);
+    const struct store_batch batch = {.first = rows,
+        .end = rows + n,
+        .describe = store_describe_row,
+        .until_ms = clock_ms() + MANY_ROWS_MS};
+    int result = 0;
 
-    return library ? dlsym(library, STORE_MODULE_NAME) : NULL;
+    for (size_t i = 0; i < n && result == 0; i++)
+        result = store_check_row(store, &rows[i], error);
+    if (result == 0)
+        result = store_begin_write(store, &batch, STORE_LOCK_WAIT_MS, error);
+    for (size_t i = 0; i < n && result == 0; i++)
+        result = store_add_if_locked(store, &rows[i], error);
+    if (result == 0)
+        return store_commit(store, error);
+    store_rollback(store);
+    return result;
 }
 
-static int open_postgresql(struct store **store, const struct store_options *options,
-    enum store_role role, struct error *error)
+/* ---- the table ---- */
+
+void store_describe_new(store_column_fn fn, void *context)
 {
-    const struct store_module *module = load_postgresql();
+    static const char *const names[] = {"version", "pkgarch", "checksum", "value"};
 
-    if (module)
-        return module->open(store, options, role, error);
-    return error_set(error, ERROR_STORE, "the part for PostgreSQL can't be loaded: %s", dlerror());
-}
-#endif
+    for (int i = 0; i < 4; i++) {
+        const struct store_column described = {
+            .name = names[i], .type = "TEXT", .not_null = true, .primary_key = i + 1};
 
-void store_name(const char *file, char *name, size_t size)
-{
-#ifdef PRSERVD_POSTGRESQL
-    const struct store_module *module =
-        store_kind_of(file) == STORE_POSTGRESQL ? load_postgresql() : NULL;
-
-    if (module) {
-        module->name(file, name, size);
-        return;
+        fn(context, &described);
     }
-#endif
-    (void)snprintf(name, size, "%s", store_kind_of(file) == STORE_SQLITE ? file : "postgresql://");
 }
 
-int store_open(struct store **store, const struct store_options *options, enum store_role role,
-    struct error *error)
+int store_describe(struct store *store, store_column_fn fn, void *context, struct error *error)
 {
-    if (store_kind_of(options->file) == STORE_SQLITE)
-        return sqlite_open(store, options, role, error);
-#ifdef PRSERVD_POSTGRESQL
-    *store = NULL;
-    return open_postgresql(store, options, role, error);
-#else
-    *store = NULL;
-    return error_set(error, ERROR_STORE,
-        "this prservd was built without PostgreSQL (-Dpostgresql=disabled): name the file of an "
-        "SQLite database");
-#endif
+    if (store->ops->describe)
+        return store->ops->describe(store, fn, context, error);
+    store_describe_new(fn, context);
+    return 0;
 }

@@ -1,93 +1,117 @@
-/* Answers on the wire: what a server writes and what a client reads. */
-#include "revision/revision.h"
+/* SPDX-License-Identifier: MIT */
+/* The answers of a server, written. */
 #include "wire/codec.h"
-
-#include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#define WRITE_FLAGS (JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII)
 
 /* ---- strings ---- */
 
-static int append_dump(const char *bytes, size_t length, void *out)
+/* Returns how many of the first bytes are written as they are. */
+static size_t codec_answer_count_plain(struct text text)
 {
-    buffer_append(out, bytes, length);
-    return 0;
+    size_t n = 0;
+
+    while (n < text.length && (unsigned char)text.bytes[n] >= 0x20 &&
+           (unsigned char)text.bytes[n] < 0x80 && text.bytes[n] != '"' && text.bytes[n] != '\\')
+        n++;
+    return n;
 }
 
-/* Appends valid UTF-8 in quotes. */
-static void append_utf8(struct buffer *out, struct text text)
+/* Returns the letter that stands for a character behind a backslash, or NUL. */
+static char codec_answer_short_escape(uint32_t code)
 {
-    json_t *string = json_stringn_nocheck(text.bytes, text.length);
-
-    if (!string || json_dump_callback(string, append_dump, out, WRITE_FLAGS) != 0)
-        out->failed = true;
-    json_decref(string);
-}
-
-/* Appends what is not UTF-8 (another program's work) with U+FFFD for each byte
- * that belongs to no character. */
-static void append_repaired(struct buffer *out, struct text text)
-{
-    struct buffer repaired = BUFFER_EMPTY;
-    size_t at = 0;
-
-    while (at < text.length) {
-        size_t take = 1;
-
-        while (take <= 4 && at + take <= text.length &&
-               !text_is_utf8((struct text){.bytes = text.bytes + at, .length = take}))
-            take++;
-        if (take > 4 || at + take > text.length) {
-            buffer_append_string(&repaired, "\xef\xbf\xbd");
-            take = 1;
-        } else {
-            buffer_append(&repaired, text.bytes + at, take);
-        }
-        at += take;
+    switch (code) {
+    case '"':
+    case '\\':
+        return (char)code;
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return '\0';
     }
-    out->failed = out->failed || buffer_failed(&repaired);
-    if (!out->failed)
-        append_utf8(out, buffer_text(&repaired));
-    buffer_free(&repaired);
 }
 
-static bool is_plain(struct text text)
+/* Writes \uXXXX. */
+static char *codec_answer_put_unit(uint32_t unit, char *to)
 {
-    for (size_t i = 0; i < text.length; i++) {
-        unsigned char byte = (unsigned char)text.bytes[i];
+    static const char digits[] = "0123456789ABCDEF";
 
-        if (byte < 0x20 || byte >= 0x7f || byte == '"' || byte == '\\')
-            return false;
+    *to++ = '\\';
+    *to++ = 'u';
+    for (int shift = 12; shift >= 0; shift -= 4)
+        *to++ = digits[unit >> shift & 0xf];
+    return to;
+}
+
+static void codec_answer_append_escaped(struct buffer *out, uint32_t code)
+{
+    const char letter = codec_answer_short_escape(code);
+    char escaped[12];
+    char *end = escaped;
+
+    if (letter) {
+        *end++ = '\\';
+        *end++ = letter;
+    } else if (code < 0x10000) {
+        end = codec_answer_put_unit(code, end);
+    } else {
+        end = codec_answer_put_unit(0xd800 + ((code - 0x10000) >> 10), end);
+        end = codec_answer_put_unit(0xdc00 + (code & 0x3ff), end);
     }
-    return true;
+    buffer_append(out, escaped, (size_t)(end - escaped));
 }
 
 void codec_write_string(struct buffer *out, struct text text)
 {
-    if (is_plain(text)) {
-        buffer_append_string(out, "\"");
-        buffer_append_text(out, text);
-        buffer_append_string(out, "\"");
-    } else if (text_is_utf8(text)) {
-        append_utf8(out, text);
-    } else {
-        append_repaired(out, text);
+    buffer_append_string(out, "\"");
+    for (;;) {
+        size_t n = codec_answer_count_plain(text);
+        uint32_t code;
+
+        buffer_append(out, text.bytes, n);
+        if (n == text.length)
+            break;
+        text = text_from(text, n);
+        n = text_decode(text.bytes, text.length, &code);
+        codec_answer_append_escaped(out, n > 0 ? code : 0xfffd);
+        text = text_from(text, n > 0 ? n : 1); /* one byte that is not UTF-8 */
+    }
+    buffer_append_string(out, "\"");
+}
+
+size_t codec_string_bytes(struct text text)
+{
+    size_t bytes = strlen("\"\"");
+
+    for (;;) {
+        size_t n = codec_answer_count_plain(text);
+        uint32_t code = 0;
+
+        bytes += n;
+        if (n == text.length)
+            return bytes;
+        text = text_from(text, n);
+        n = text_decode(text.bytes, text.length, &code);
+        if (n == 1 && codec_answer_short_escape(code))
+            bytes += strlen("\\n");
+        else
+            bytes += n > 0 && code >= 0x10000 ? strlen("\\u0000\\u0000") : strlen("\\u0000");
+        text = text_from(text, n > 0 ? n : 1); /* one byte that is not UTF-8 */
     }
 }
 
-static void append_optional(struct buffer *out, const char *string_or_null)
+static void codec_answer_append_optional(struct buffer *out, const char *string_or_null)
 {
     if (string_or_null)
         codec_write_string(out, text_of(string_or_null));
     else
         buffer_append_string(out, "null");
-}
-
-static void append_bool(struct buffer *out, bool value)
-{
-    buffer_append_string(out, value ? "true" : "false");
 }
 
 /* ---- answers ---- */
@@ -97,25 +121,27 @@ void codec_write_alive(struct buffer *out)
     buffer_append_string(out, "{\"alive\":true}");
 }
 
-void codec_write_readonly(struct buffer *out, bool read_only)
+void codec_write_peer(struct buffer *out, const struct codec_peer *peer)
 {
-    buffer_append_string(out, "{\"readonly\":");
-    append_bool(out, read_only);
-    buffer_append_string(out, "}");
+    buffer_append_string(out, peer->is_read_only ? "{\"readonly\":true" : "{\"readonly\":false");
+    buffer_append_string(out, ",\"instances\":[");
+    for (unsigned i = 0; i < peer->instances.n; i++) {
+        buffer_append_string(out, i == 0 ? "" : ",");
+        codec_write_string(out, text_of(peer->instances.names[i]));
+    }
+    buffer_append_string(out, peer->is_stale ? "],\"stale\":true}" : "]}");
 }
 
 void codec_write_value(struct buffer *out, const char *revision_or_null)
 {
     buffer_append_string(out, "{\"value\":");
-    append_optional(out, revision_or_null);
+    codec_answer_append_optional(out, revision_or_null);
     buffer_append_string(out, "}");
 }
 
 void codec_write_found(struct buffer *out, bool found)
 {
-    buffer_append_string(out, "{\"value\":");
-    append_bool(out, found);
-    buffer_append_string(out, "}");
+    buffer_append_string(out, found ? "{\"value\":true}" : "{\"value\":false}");
 }
 
 void codec_write_imported(struct buffer *out, const struct request *request)
@@ -154,17 +180,14 @@ void codec_write_export_begin(struct buffer *out, const char *server_version)
 
 void codec_write_export_column(struct buffer *out, bool first, const struct codec_column *column)
 {
-    char key[32];
-
     buffer_append_string(out, first ? "{\"name\":" : ",{\"name\":");
-    append_optional(out, column->name);
+    codec_answer_append_optional(out, column->name);
     buffer_append_string(out, ",\"type\":");
-    append_optional(out, column->type);
+    codec_answer_append_optional(out, column->type);
     buffer_append_string(out, column->not_null ? ",\"notnull\":1" : ",\"notnull\":0");
     buffer_append_string(out, ",\"dflt_value\":");
-    append_optional(out, column->default_value);
-    (void)snprintf(key, sizeof key, ",\"pk\":%d}", column->primary_key);
-    buffer_append_string(out, key);
+    codec_answer_append_optional(out, column->default_value);
+    buffer_append_format(out, ",\"pk\":%d}", column->primary_key);
 }
 
 void codec_write_export_rows(struct buffer *out, bool with_columns)
@@ -172,18 +195,17 @@ void codec_write_export_rows(struct buffer *out, bool with_columns)
     buffer_append_string(out, with_columns ? "]},\"datainfo\":[" : "},\"datainfo\":[");
 }
 
-void codec_write_export_row(struct buffer *out, bool first, struct text version,
-    struct text pkgarch, struct text checksum, struct text value)
+void codec_write_export_row(struct buffer *out, bool first, const struct row *row)
 {
     buffer_append_string(out, first ? "{\"version\":" : ",{\"version\":");
-    codec_write_string(out, version);
+    codec_write_string(out, row->version);
     buffer_append_string(out, ",\"pkgarch\":");
-    codec_write_string(out, pkgarch);
+    codec_write_string(out, row->pkgarch);
     buffer_append_string(out, ",\"checksum\":");
-    codec_write_string(out, checksum);
+    codec_write_string(out, row->checksum);
     buffer_append_string(out, ",\"value\":");
-    if (value.bytes)
-        codec_write_string(out, value);
+    if (row->value.bytes)
+        codec_write_string(out, row->value);
     else
         buffer_append_string(out, "null");
     buffer_append_string(out, "}");

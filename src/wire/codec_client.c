@@ -1,218 +1,254 @@
-/* The client's side of the wire: requests that are sent, answers that are read. */
+/* SPDX-License-Identifier: MIT */
+/* Answers on the wire: JSON text → values, for clients. Of members that come twice, the last
+ * counts, as in Python. */
 #include "revision/revision.h"
 #include "wire/codec.h"
-#include "wire/codec_plain.h"
-#include "wire/json_load.h"
+#include "wire/json_reader.h"
 
-#include <jansson.h>
-
-/* ---- requests ---- */
-
-static void append_argument(struct buffer *out, const char *name, struct text text)
-{
-    if (out->bytes[out->length - 1] != '{')
-        buffer_append_string(out, ",");
-    buffer_append_string(out, "\"");
-    buffer_append_string(out, name);
-    buffer_append_string(out, "\":");
-    codec_write_string(out, text);
-}
-
-static void append_flag(struct buffer *out, const char *name, bool value)
-{
-    buffer_append_string(out, ",\"");
-    buffer_append_string(out, name);
-    buffer_append_string(out, value ? "\":true" : "\":false");
-}
-
-static void append_arguments(struct buffer *out, const struct request *request)
-{
-    append_argument(out, "version", request->version);
-    append_argument(out, "pkgarch", request->pkgarch);
-    if (request->kind != REQUEST_MAX_PACKAGE_PR && request->kind != REQUEST_TEST_PACKAGE)
-        append_argument(out, "checksum", request->checksum);
-    if (request->kind == REQUEST_IMPORT_ONE)
-        append_argument(out, "value", request->value);
-    if (request->kind == REQUEST_EXPORT)
-        append_flag(out, "colinfo", request->colinfo);
-    if (request->kind == REQUEST_GET_PR || request->kind == REQUEST_TEST_PR ||
-        request->kind == REQUEST_EXPORT)
-        append_flag(out, "history", request->history);
-}
-
-void codec_write_request(struct buffer *out, const struct request *request)
-{
-    bool bare = request->kind == REQUEST_PING || request->kind == REQUEST_IS_READONLY ||
-                request->kind == REQUEST_GET_STATS;
-
-    buffer_append_string(out, "{\"");
-    buffer_append_string(out, request_name(request->kind));
-    buffer_append_string(out, "\":{");
-    if (!bare && !buffer_failed(out))
-        append_arguments(out, request);
-    buffer_append_string(out, "}}");
-}
+#include <stdlib.h>
 
 /* ---- answers ---- */
 
-static int no_answer(struct text message, struct error *error)
+static int codec_client_refuse(struct text message, struct error *error)
 {
-    return error_set(error, ERROR_FRAMING, "it answered with something that is no answer: %.*s",
+    return error_set(error, ERROR_FRAMING, "it sent an invalid answer: %.*s",
         message.length < 100 ? (int)message.length : 100, message.bytes);
 }
 
-/* NULL: *result says why. */
-static json_t *load_answer(struct text message, int *result, struct error *error)
+/* Reads an object. *member becomes its member of this name; absent if it has none. Returns whether
+ * the text is an object. */
+static bool codec_client_find_member(struct text json, const char *name, struct json_value *member)
 {
-    json_error_t reason;
-    bool no_memory;
-    json_t *root = json_load_whole(message, &reason, &no_memory);
+    struct json_reader reader;
+    struct json_value object;
+    struct json_value value;
+    struct json_value key;
 
-    *result = 0;
-    if (!root)
-        *result = no_memory ? error_set_memory(error) : no_answer(message, error);
-    return root;
+    *member = (struct json_value){.kind = JSON_KIND_NONE};
+    json_reader_init(&reader, json);
+    if (!json_reader_object(&reader, &object))
+        return false;
+    while (json_reader_member(&reader, &key)) {
+        json_reader_whole(&reader, &value);
+        if (json_value_is(&key, name))
+            *member = value;
+    }
+    return json_reader_finish(&reader);
+}
+
+/* Reads the value of an invoke-error. Returns whether its message is a string. */
+static bool codec_client_find_reason(struct text refusal, struct json_value *reason)
+{
+    return codec_client_find_member(refusal, "message", reason) && reason->kind == JSON_KIND_STRING;
+}
+
+/* Fails with ERROR_INPUT, in the server's words. */
+static int codec_client_fail_refused(const struct json_value *reason, struct error *error)
+{
+    struct text text;
+    char *words = json_values_copy(reason, 1, &text);
+    int result = words ? error_set(error, ERROR_INPUT, "%s", words) : error_set_memory(error);
+
+    free(words);
+    return result;
 }
 
 int codec_read_refusal(struct text value, struct error *error)
 {
-    int result;
-    json_t *root = load_answer(value, &result, error);
-    const char *reason = json_string_value(json_object_get(root, "message"));
+    struct json_value reason;
 
-    if (result != ERROR_MEMORY)
-        result = error_set(error, ERROR_INPUT, "%s", reason ? reason : "it gave no reason");
-    json_decref(root);
-    return result;
+    return codec_client_find_reason(value, &reason)
+               ? codec_client_fail_refused(&reason, error)
+               : error_set(error, ERROR_INPUT, "it gave no reason");
 }
 
-/* Reads the one member that an answer has. *root is the caller's (json_decref). */
-static int read_member(struct text message, const char *name, json_t **root, const json_t **member,
-    struct error *error)
+/* Reads the one member that an answer has. */
+static int codec_client_read_member(
+    struct text message, const char *name, struct json_value *member, struct error *error)
 {
-    const json_t *reason;
-    int result;
+    struct json_value refusal;
+    struct json_value reason;
 
-    *root = load_answer(message, &result, error);
-    *member = json_object_get(*root, name);
-    if (result != 0)
-        return result;
-    if (*member)
+    if (!codec_client_find_member(message, name, member))
+        return codec_client_refuse(message, error);
+    if (member->kind != JSON_KIND_NONE)
         return 0;
-    reason = json_object_get(json_object_get(*root, "invoke-error"), "message");
-    return json_is_string(reason) ? error_set(error, ERROR_INPUT, "%s", json_string_value(reason))
-                                  : no_answer(message, error);
-}
-
-/* Makes an integer, which is how servers before BitBake 2.10 answer, a string. *value is the
- * member, or NULL if there is none. */
-static int take_value(json_t *object, const json_t **value, struct error *error)
-{
-    *value = json_object_get(object, "value");
-    if (!json_is_integer(*value))
-        return 0;
-    if (json_object_set_new(object, "value",
-            json_sprintf("%" JSON_INTEGER_FORMAT, json_integer_value(*value))) != 0)
-        return error_set_memory(error);
-    *value = json_object_get(object, "value");
-    return 0;
+    (void)codec_client_find_member(message, "invoke-error", &refusal);
+    if (refusal.kind == JSON_KIND_OBJECT && codec_client_find_reason(refusal.text, &reason))
+        return codec_client_fail_refused(&reason, error);
+    return codec_client_refuse(message, error);
 }
 
 int codec_read_value(
     struct text message, enum codec_integers integers, char **revision, struct error *error)
 {
-    json_t *root;
-    const json_t *member;
-    int result = read_member(message, "value", &root, &member, error);
+    struct json_value member;
+    int result = codec_client_read_member(message, "value", &member, error);
+    struct text text;
 
     *revision = NULL;
-    if (result == 0 && integers == CODEC_INTEGERS_TAKEN)
-        result = take_value(root, &member, error);
-    if (result == 0 && json_is_string(member) &&
-        revision_is_valid(json_string_value(member), json_string_length(member))) {
-        *revision = strdup(json_string_value(member));
-        result = *revision ? 0 : error_set_memory(error);
-    } else if (result == 0 && !json_is_null(member)) {
-        result =
-            error_set(error, ERROR_INPUT, "it answered with something that is no revision: %.*s",
-                message.length < 100 ? (int)message.length : 100, message.bytes);
+    if (result != 0 || member.kind == JSON_KIND_NULL)
+        return result;
+    if (member.kind == JSON_KIND_STRING ||
+        (member.kind == JSON_KIND_INTEGER && integers == CODEC_INTEGERS_TAKEN)) {
+        *revision = json_values_copy(&member, 1, &text);
+        if (!*revision)
+            return error_set_memory(error);
+        if (revision_is_valid(text.bytes, text.length))
+            return 0;
+        free(*revision);
+        *revision = NULL;
     }
-    json_decref(root);
-    return result;
+    return error_set(error, ERROR_INPUT, "it answered with a value that is not a revision: %.*s",
+        message.length < 100 ? (int)message.length : 100, message.bytes);
 }
 
 int codec_read_flag(struct text message, const char *name, bool *flag, struct error *error)
 {
-    json_t *root;
-    const json_t *member;
-    int result = read_member(message, name, &root, &member, error);
+    struct json_value member;
+    int result = codec_client_read_member(message, name, &member, error);
 
-    if (result == 0 && !json_is_boolean(member))
-        result = error_set(
-            error, ERROR_FRAMING, "it answered '%s' with something else than true or false", name);
-    else if (result == 0)
-        *flag = json_is_true(member);
-    json_decref(root);
-    return result;
+    if (result != 0)
+        return result;
+    if (member.kind != JSON_KIND_TRUE && member.kind != JSON_KIND_FALSE)
+        return error_set(error, ERROR_FRAMING,
+            "it answered with a value of '%s' that is neither true nor false", name);
+    *flag = member.kind == JSON_KIND_TRUE;
+    return 0;
+}
+
+/* Adds the strings of a list; ignores anything else. */
+static void codec_client_read_instances(const struct json_value *list, struct instances *instances)
+{
+    struct json_reader reader;
+    struct json_value value;
+
+    json_reader_init(&reader, list->text);
+    if (!json_reader_value(&reader, &value) || value.kind != JSON_KIND_LIST)
+        return;
+    while (json_reader_element(&reader)) {
+        json_reader_whole(&reader, &value);
+        if (value.kind == JSON_KIND_STRING && !value.has_escapes)
+            instances_add(instances, value.text);
+    }
+}
+
+int codec_read_peer(struct text message, struct codec_peer *peer, struct error *error)
+{
+    struct json_value member;
+    int result;
+
+    *peer = (struct codec_peer){.is_stale = false};
+    result = codec_read_flag(message, "readonly", &peer->is_read_only, error);
+    if (result != 0)
+        return result;
+    if (codec_client_find_member(message, "stale", &member))
+        peer->is_stale = member.kind == JSON_KIND_TRUE;
+    if (codec_client_find_member(message, "instances", &member) && member.kind == JSON_KIND_LIST)
+        codec_client_read_instances(&member, &peer->instances);
+    return 0;
 }
 
 int codec_check_answer(struct text message, const char *name, struct error *error)
 {
-    json_t *root;
-    const json_t *member;
-    int result = read_member(message, name, &root, &member, error);
+    struct json_value member;
 
-    json_decref(root);
-    return result;
+    return codec_client_read_member(message, name, &member, error);
 }
 
 int codec_check_object(struct text json, struct error *error)
 {
-    int result;
-    json_t *root = load_answer(json, &result, error);
+    struct json_reader reader;
+    struct json_value value;
 
-    if (result == 0 && !json_is_object(root))
-        result = no_answer(json, error);
-    json_decref(root);
-    return result;
+    json_reader_init(&reader, json);
+    json_reader_whole(&reader, &value);
+    return json_reader_finish(&reader) && value.kind == JSON_KIND_OBJECT
+               ? 0
+               : codec_client_refuse(json, error);
 }
 
 /* ---- rows of an export ---- */
 
-static bool take_field(const json_t *row, const char *name, struct text *text)
-{
-    const json_t *value = json_object_get(row, name);
+enum { VERSION, PKGARCH, CHECKSUM, VALUE, N_FIELDS };
 
-    *text = (struct text){.bytes = json_string_value(value), .length = json_string_length(value)};
-    return json_is_string(value);
+static const char *const field_names[N_FIELDS] = {"version", "pkgarch", "checksum", "value"};
+
+/* Reads the members of a row. Returns the field that comes twice, or N_FIELDS. */
+static int codec_client_read_fields(struct json_reader *reader, struct json_value fields[N_FIELDS])
+{
+    int repeated = N_FIELDS;
+    struct json_value name;
+
+    while (json_reader_member(reader, &name)) {
+        int field = json_value_find(&name, field_names, N_FIELDS);
+        struct json_value value;
+
+        json_reader_whole(reader, &value);
+        if (field == N_FIELDS)
+            continue;
+        if (fields[field].kind != JSON_KIND_NONE)
+            repeated = field;
+        fields[field] = value;
+    }
+    return repeated;
 }
 
-int codec_read_row(struct text json, struct codec_row *row, struct error *error)
+static int codec_client_check_field(int field, const struct json_value *value, struct error *error)
 {
-    json_t *root;
-    const json_t *value = NULL;
-    bool complete;
-    int result;
-
-    if (codec_plain_read_row(json, row))
+    if (value->kind == JSON_KIND_NONE)
+        return error_set(error, ERROR_FRAMING, "%s is missing", field_names[field]);
+    if (value->kind == JSON_KIND_STRING ||
+        (field == VALUE && (value->kind == JSON_KIND_NULL || value->kind == JSON_KIND_INTEGER)))
         return 0;
-    root = load_answer(json, &result, error);
-    if (result == 0)
-        result = take_value(root, &value, error);
-    complete = take_field(root, "version", &row->version) &&
-               take_field(root, "pkgarch", &row->pkgarch) &&
-               take_field(root, "checksum", &row->checksum) &&
-               (take_field(root, "value", &row->value) || json_is_null(value));
-
-    row->owner = root;
-    if (result == 0 && complete)
-        return 0;
-    codec_release_row(row);
-    return result ? result : no_answer(json, error);
+    return error_set(error, ERROR_FRAMING, "%s is not a string", field_names[field]);
 }
 
-void codec_release_row(struct codec_row *row)
+/* Hands out the fields, as copies if any of them has escapes. */
+static int codec_client_take_fields(
+    const struct json_value fields[N_FIELDS], struct row *row, char **owned, struct error *error)
 {
-    json_decref(row->owner);
-    row->owner = NULL;
+    struct text texts[N_FIELDS];
+    bool has_escapes = false;
+
+    for (int i = 0; i < N_FIELDS; i++) {
+        texts[i] = fields[i].text;
+        has_escapes = has_escapes || fields[i].has_escapes;
+    }
+    if (has_escapes)
+        *owned = json_values_copy(fields, N_FIELDS, texts);
+    if (has_escapes && !*owned)
+        return error_set_memory(error);
+    row->version = texts[VERSION];
+    row->pkgarch = texts[PKGARCH];
+    row->checksum = texts[CHECKSUM];
+    row->value = texts[VALUE];
+    if (fields[VALUE].kind == JSON_KIND_NULL)
+        row->value = (struct text){.bytes = NULL};
+    return 0;
+}
+
+int codec_read_row(struct text json, struct row *row, char **owned, struct error *error)
+{
+    struct json_value fields[N_FIELDS] = {{.kind = JSON_KIND_NONE}};
+    int repeated = N_FIELDS;
+    struct json_reader reader;
+    struct json_value whole;
+
+    *owned = NULL;
+    json_reader_init(&reader, json);
+    if (json_reader_object(&reader, &whole))
+        repeated = codec_client_read_fields(&reader, fields);
+    if (!json_reader_finish(&reader))
+        return error_set(error, ERROR_FRAMING, "not JSON: %s at byte %zu", reader.problem,
+            json_reader_position(&reader));
+    if (whole.kind != JSON_KIND_OBJECT)
+        return error_set(error, ERROR_FRAMING, "a row of datainfo is not an object");
+    if (repeated != N_FIELDS)
+        return error_set(error, ERROR_FRAMING, "%s comes twice", field_names[repeated]);
+    for (int i = 0; i < N_FIELDS; i++) {
+        if (codec_client_check_field(i, &fields[i], error) != 0)
+            return ERROR_FRAMING;
+    }
+    return codec_client_take_fields(fields, row, owned, error);
 }

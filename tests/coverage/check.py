@@ -1,10 +1,11 @@
-"""Has every block of code that no test went through a reason why?
+# SPDX-License-Identifier: MIT
+"""Checks that every block of code which no test executes has a reason.
 
     check.py COVERAGE.json REASONS
 
-COVERAGE.json is gcovr's; what REASONS looks like is said at its top. A block is a run of lines
-that were not executed, in one function, without one between them that was. Complains about
-blocks without a reason and about reasons without a block; exit status 1.
+COVERAGE.json is gcovr's; the format of REASONS is described at its top. A block is a run of
+consecutive lines of one function that were not executed. Blocks without a reason, and reasons
+without a block, are reported with exit status 1.
 """
 
 import argparse
@@ -69,7 +70,7 @@ def read_reasons(text):
 
 
 def function_at(functions, line):
-    """Its name; functions are sorted by the line that they begin at."""
+    """Returns the name of the function; functions are sorted by their first line."""
     name = ""
     for begin, function in functions:
         if begin <= line:
@@ -78,7 +79,7 @@ def function_at(functions, line):
 
 
 def statement(source, at):
-    """The line, and those that it goes on in."""
+    """Returns the line together with its continuation lines."""
     lines = [source[at].strip()]
     while lines[-1].endswith((",", "(", "&&", "||", "+", "=")):
         at += 1
@@ -87,7 +88,7 @@ def statement(source, at):
 
 
 def blocks_of(file, source):
-    """The blocks of one file of gcovr's."""
+    """Returns the blocks of one file of gcovr's report."""
     functions = sorted((item["lineno"], item["name"]) for item in file["functions"])
     blocks, before = [], None
     for item in sorted(file["lines"], key=lambda item: item["line_number"]):
@@ -128,13 +129,13 @@ def complaints(blocks, reasons, name):
         if not fitting:
             yield (
                 f"{block.file}:{block.line}: {block.function or 'no function'}: "
-                f"no test comes here, and no reason says why: {block.code[1]}"
+                f"not executed by any test, and without a reason: {block.code[1]}"
             )
     for reason in reasons:
         if not reason.used and not (reason.is_by_chance and is_code(reason)):
             yield (
-                f"{name}:{reason.line}: {reason.function}: tests come here, or there is no "
-                "such code any more"
+                f"{name}:{reason.line}: {reason.function}: executed by a test, or the code "
+                "does not exist any more"
             )
 
 
@@ -148,17 +149,17 @@ def main():
         reasons = read_reasons(options.reasons.read_text())
     except Unreadable as wrong:
         sys.exit(f"{options.reasons}:{wrong}")
-    said = list(complaints(blocks, reasons, options.reasons))
+    found = list(complaints(blocks, reasons, options.reasons))
     print(
         "\n".join(
-            said
+            found
             + [
-                f"{len(blocks)} blocks that no test went through; "
-                f"{len(said)} complaints"
+                f"{len(blocks)} blocks not executed by any test; "
+                f"{len(found)} complaints"
             ]
         )
     )
-    sys.exit(1 if said else 0)
+    sys.exit(1 if found else 0)
 
 
 if __name__ == "__main__":

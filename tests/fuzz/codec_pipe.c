@@ -1,5 +1,6 @@
-/* Says what the codec makes of messages. On standard input: of each message the length, as a
- * decimal number and a line end, and its bytes. On standard output, for each, a line of JSON:
+/* SPDX-License-Identifier: MIT */
+/* Prints the codec's result for each message. Standard input has, for each message, its length as a
+ * decimal number, a newline, and its bytes. Standard output has a line of JSON for each:
  *
  *     {"result":"request","kind":"get-pr","version":…,"pkgarch":…,"checksum":…,"value":…,
  *      "value_is_integer":…,"history":…,"colinfo":…}
@@ -36,18 +37,29 @@ static void say_request(struct buffer *out, const struct request *request)
     say_flag(out, "colinfo", request->colinfo);
 }
 
+static const char *name_of(enum codec_result result)
+{
+    switch (result) {
+    case CODEC_REQUEST:
+        return "request";
+    case CODEC_END:
+        return "end";
+    case CODEC_REFUSED:
+        return "refused";
+    case CODEC_LOST:
+        return "lost";
+    }
+    return "?";
+}
+
 static void say(struct buffer *out, struct text message)
 {
-    static const char *const results[] = {[CODEC_REQUEST] = "request",
-        [CODEC_END] = "end",
-        [CODEC_REFUSED] = "refused",
-        [CODEC_LOST] = "lost"};
     struct request request;
     struct error error;
     enum codec_result result = codec_read_request(message, &request, &error);
 
     buffer_append_string(out, "{\"result\":\"");
-    buffer_append_string(out, results[result]);
+    buffer_append_string(out, name_of(result));
     buffer_append_string(out, "\"");
     if (result == CODEC_REQUEST)
         say_request(out, &request);
@@ -57,13 +69,14 @@ static void say(struct buffer *out, struct text message)
     codec_release(&request);
 }
 
-/* Returns false at the end of the input. *bytes is the caller's. */
+/* Returns false at the end of the input. The caller owns *bytes. */
 static bool read_message(char **bytes, size_t *length)
 {
     *bytes = NULL;
     if (scanf("%zu", length) != 1 || getchar() != '\n')
         return false;
-    *bytes = malloc(*length + (*length == 0)); /* no byte more: a sanitizer sees what is beyond */
+    *bytes = malloc(
+        *length + (*length == 0)); /* the exact size, so that a sanitizer sees reads beyond it */
     return *bytes && fread(*bytes, 1, *length, stdin) == *length;
 }
 

@@ -1,22 +1,23 @@
-/* A whole server and one client: whatever the client sends, in whatever pieces, each message
- * gets one answer, in the order of the messages; an answer is JSON in ASCII, in lines that
- * BitBake can read, and says what its request asks for, or an error. The same question asked
- * twice in a row gets the same answer twice.
+/* SPDX-License-Identifier: MIT */
+/* A whole server and one client. However the client splits its input into pieces, each message gets
+ * one answer, in the order of the messages. An answer is JSON in ASCII, in lines that BitBake can
+ * read, and is either the result of its request or an error. The same request twice in a row gets
+ * the same answer twice.
  *
- * Input: a byte that cuts, a byte whose lowest bit chooses the read-only address, then what
- * the client sends until it shuts its side. The server lives as long as the process; for each
- * input its database holds the same rows, which another program, this one, sees to. */
+ * Input: a byte that seeds the pieces, a byte whose lowest bit chooses the read-only address, and
+ * what the client sends until it shuts down its side. The server lives as long as the process;
+ * for each input, this program restores the same rows in its database. */
+#include "base/log.h"
 #include "fuzz.h"
 #include "revision/revision.h"
 #include "server/server.h"
 #include "wire/codec.h"
 #include "wire/framer.h"
-#include "wire/opening.h"
+#include "wire/handshake.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sqlite3.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -25,8 +26,8 @@
 #define FILE_NAME "connection.sqlite3"
 #define MAX_MESSAGE_BYTES 2048
 #define MAX_MEMORY_BYTES ((size_t)64 * 1024 * 1024)
-#define MOST_SENT ((size_t)64 * 1024) /* the kernel takes so much at once */
-#define ROWS "300"                    /* so many make an export a chunk stream */
+#define MOST_SENT ((size_t)64 * 1024) /* fits into the socket buffer */
+#define ROWS "300"                    /* enough to make an export a chunk stream */
 #define ANY_LENGTH ((size_t)1 << 40)
 
 /* ---- the server ---- */
@@ -41,12 +42,7 @@ struct harness {
     sqlite3 *database;
 };
 
-static void tell(enum server_phase phase)
-{
-    (void)phase;
-}
-
-/* An address without a name: the kernel chooses one that is no file. */
+/* Binds an unnamed address: the kernel chooses one without a file. */
 static int listen_to(struct place *address)
 {
     struct sockaddr *name = (struct sockaddr *)&address->name;
@@ -70,13 +66,14 @@ static void remove_files(void)
     (void)unlink(FILE_NAME);
     (void)unlink(FILE_NAME "-wal");
     (void)unlink(FILE_NAME "-shm");
+    (void)unlink(FILE_NAME "-mark");
 }
 
 static void start_server(struct harness *harness)
 {
     struct server_inherited inherited[2] = {
-        {.descriptor = listen_to(&harness->addresses[0]), .read_only = false},
-        {.descriptor = listen_to(&harness->addresses[1]), .read_only = true},
+        {.descriptor = listen_to(&harness->addresses[0]), .options = {.read_only = false}},
+        {.descriptor = listen_to(&harness->addresses[1]), .options = {.read_only = true}},
     };
     struct server_options options = {
         .file = FILE_NAME,
@@ -85,17 +82,17 @@ static void start_server(struct harness *harness)
         .max_memory_bytes = MAX_MEMORY_BYTES,
         .inherited = inherited,
         .n_inherited = 2,
-        .tell = tell,
     };
     struct server *server;
     struct error error;
     pthread_t thread;
 
     remove_files();
+    /* A line for each request: what it reads must not be freed. */
+    REQUIRE(log_open(&options.log, "/dev/null", LOG_DEBUG, &error) == 0);
     REQUIRE(server_create(&server, &options, &error) == 0);
+    REQUIRE(server_open(server, &error) == 0);
     server_start(server);
-    (void)signal(SIGINT, SIG_DFL); /* which end the fuzzer, not the server */
-    (void)signal(SIGTERM, SIG_DFL);
     REQUIRE(pthread_create(&thread, NULL, serve, server) == 0);
     REQUIRE(pthread_detach(thread) == 0);
     REQUIRE(atexit(remove_files) == 0);
@@ -111,7 +108,7 @@ static void start_server(struct harness *harness)
 
 static const struct harness *get_ready(void)
 {
-    static struct harness harness; /* there is one server in a fuzzer's process */
+    static struct harness harness; /* a fuzzer's process has one server */
 
     if (!harness.database)
         start_server(&harness);
@@ -122,6 +119,18 @@ static const struct harness *get_ready(void)
 }
 
 /* ---- the client ---- (libFuzzer's timer interrupts its system calls) */
+
+/* musl lacks this macro of glibc. */
+#ifndef TEMP_FAILURE_RETRY
+#define TEMP_FAILURE_RETRY(call)               \
+    ({                                         \
+        ssize_t retried;                       \
+        do                                     \
+            retried = (call);                  \
+        while (retried < 0 && errno == EINTR); \
+        retried;                               \
+    })
+#endif
 
 static void send_all(int descriptor, struct text sent, uint8_t cut)
 {
@@ -153,9 +162,9 @@ static void talk(
     (void)close(descriptor);
 }
 
-/* ---- what has to be answered ---- */
+/* ---- expected answers ---- */
 
-/* Both sides of a conversation, taken apart in step. */
+/* Both sides of a conversation, parsed in parallel. */
 struct check {
     struct framer sent;
     struct framer received;
@@ -224,13 +233,18 @@ static bool fits(const struct request *request, bool read_only, const json_t *an
         return json_is_boolean(flag) && json_is_true(flag) == read_only;
     case REQUEST_GET_STATS:
         return json_is_object(json_object_get(answer, "requests"));
+    case REQUEST_GET_LOG:
+        return json_is_array(json_object_get(answer, "log"));
+    case REQUEST_GET_WHY:
+    case REQUEST_GET_CHURN:
+        return json_is_array(json_object_get(answer, "revisions"));
     case REQUEST_KINDS:
         break;
     }
     return false;
 }
 
-/* The next answer, which has to be there. *json is the caller's. */
+/* Returns the next answer, which must exist. The caller owns *json. */
 static struct text take_answer(struct check *check, json_t **json)
 {
     struct text text;
@@ -254,7 +268,7 @@ static void check_refusal(struct check *check)
     json_decref(answer);
 }
 
-/* Was the same asked and answered otherwise just before? */
+/* Checks that an equal request directly before got the same answer. */
 static void check_repetition(
     struct check *check, const struct request *request, struct text question, struct text answer)
 {
@@ -278,7 +292,7 @@ static void check_answer(struct check *check, const struct request *request, str
     json_decref(json);
 }
 
-/* Returns false if no more messages are to be answered. */
+/* Returns false if no more answers are expected. */
 static bool check_message(struct check *check)
 {
     struct text message;
@@ -301,7 +315,7 @@ static bool check_message(struct check *check)
     return result == CODEC_REQUEST || result == CODEC_REFUSED;
 }
 
-/* The server's headers: none, and an empty line. */
+/* Skips the server's headers: only an empty line. */
 static void check_headers(struct check *check)
 {
     struct text line;
@@ -313,19 +327,20 @@ static void check_headers(struct check *check)
 
 static void check_conversation(struct check *check)
 {
-    struct opening opening = {.headers = 0};
+    struct handshake handshake = {.n_headers = 0};
     struct error error;
-    enum framer_result opened = opening_read(&opening, &check->sent, &error);
+    enum framer_result opened = handshake_read(&handshake, &check->sent, &error);
     struct text line;
 
-    if (opened != FRAMER_MORE && opening.needs_headers)
+    handshake_release(&handshake);
+    if (opened != FRAMER_MORE && handshake.needs_headers)
         check_headers(check);
     if (opened == FRAMER_LOST)
         check_refusal(check);
     while (opened == FRAMER_READY && check_message(check))
         continue;
     REQUIRE(framer_next_line(&check->received, ANY_LENGTH, &line, &error) == FRAMER_MORE);
-    REQUIRE(check->received.start == check->received.input.length); /* not half an answer */
+    REQUIRE(check->received.start == check->received.input.length); /* no incomplete answer */
 }
 
 static void check_lines(struct text received)

@@ -1,9 +1,10 @@
-/* The framer: bytes mean the same in whatever pieces they come, messages and pieces of
- * messages agree, and what is written is read again.
+/* SPDX-License-Identifier: MIT */
+/* The framer: the split of the input into pieces does not change the result, messages and pieces of
+ * messages agree, and all output can be read again.
  *
- * Input: a byte that sets the longest message, a byte that cuts, then what comes over the
- * wire. There \xfe BYTE COUNT stands for COUNT * 512 times that byte, so that a short input
- * reaches the limits. */
+ * Input: a byte that sets the length limit of messages, a byte that seeds the pieces, and the
+ * received bytes. In these, \xfe BYTE COUNT stands for COUNT * 512 times that byte, so that short
+ * inputs reach the limits. */
 #include "wire/framer.h"
 
 #include "fuzz.h"
@@ -32,7 +33,7 @@ static void expand(struct fuzz_input *input, struct buffer *bytes)
 
 /* ---- reading ---- */
 
-/* Notes a message: where it ends, and what it is. */
+/* Records the end and the content of a message. */
 static void note(struct buffer *notes, const char *what, struct text text)
 {
     char head[32];
@@ -56,7 +57,7 @@ static bool read_messages(struct framer *framer, struct buffer *notes)
     return result != FRAMER_LOST;
 }
 
-/* The same from pieces; part holds those of the message under way. */
+/* The same for pieces; part holds those of the current message. */
 static bool read_pieces(struct framer *framer, struct buffer *part, struct buffer *notes)
 {
     struct text piece;
@@ -76,7 +77,7 @@ static bool read_pieces(struct framer *framer, struct buffer *part, struct buffe
     return result != FRAMER_LOST;
 }
 
-/* What the bytes mean; pieces NULL: all of them at once. */
+/* Reads the bytes in these pieces, or in one piece if pieces is NULL. */
 static struct buffer read_all(
     struct text bytes, size_t max_bytes, struct fuzz_pieces *pieces, bool by_piece)
 {
@@ -118,7 +119,7 @@ static void check_reading(struct text bytes, size_t max_bytes, uint8_t cut)
 
 /* ---- writing ---- */
 
-/* Text as a message has it: printable ASCII. */
+/* Makes text printable ASCII, as in messages. */
 static void make_printable(struct buffer *bytes)
 {
     for (size_t i = 0; i < bytes->length; i++) {
@@ -129,7 +130,7 @@ static void make_printable(struct buffer *bytes)
     }
 }
 
-/* A writer may write a blank as \u0020. */
+/* A blank may be written as \u0020. */
 static void undo_blanks(struct text text, struct buffer *out)
 {
     static const char blank[] = "\\u0020";
@@ -162,7 +163,7 @@ static bool is_same(struct text a, struct text b)
     return same;
 }
 
-/* What BitBake can read: lines that are not too long, and none that it would strip. */
+/* Checks that BitBake can read it: no line is too long, or has blanks that BitBake strips. */
 static void check_lines(struct text written, bool is_stream)
 {
     while (written.length > 0) {
@@ -196,7 +197,7 @@ static void check_read_back(struct text message, const struct buffer *written)
 static void check_writing(struct text message, uint8_t cut)
 {
     struct fuzz_pieces pieces = {.state = cut};
-    struct framer_writer writer = {.streaming = false};
+    bool is_streaming = false;
     struct buffer at_once = BUFFER_EMPTY;
     struct buffer by_piece = BUFFER_EMPTY;
     struct text left = message;
@@ -205,12 +206,13 @@ static void check_writing(struct text message, uint8_t cut)
     while (left.length > 0) {
         size_t length = fuzz_piece_length(&pieces, left.length);
 
-        framer_writer_add(&writer, &by_piece, (struct text){.bytes = left.bytes, .length = length});
+        framer_write_piece(&by_piece, &is_streaming,
+            (struct text){.bytes = left.bytes, .length = length}, length == left.length);
         left.bytes += length;
         left.length -= length;
     }
-    framer_writer_end(&writer, &by_piece);
-    framer_writer_free(&writer);
+    if (message.length == 0)
+        framer_write_piece(&by_piece, &is_streaming, message, true);
     check_read_back(message, &at_once);
     check_read_back(message, &by_piece);
     buffer_free(&at_once);
@@ -227,7 +229,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     expand(&input, &bytes);
     check_reading(buffer_text(&bytes), max_bytes, cut);
     make_printable(&bytes);
-    if (bytes.length > 0 && bytes.bytes[0] != '{') /* which might begin a chunk stream */
+    if (bytes.length > 0 && bytes.bytes[0] != '{') /* it could begin a chunk stream */
         check_writing(buffer_text(&bytes), cut);
     buffer_free(&bytes);
     return 0;

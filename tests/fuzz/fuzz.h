@@ -1,6 +1,6 @@
-/* What every fuzz target includes. A target is one function of bytes; it ends the process if
- * something that is promised does not hold. libFuzzer makes the bytes (-Dfuzz=true), or
- * replay.c reads them from files. */
+/* SPDX-License-Identifier: MIT */
+/* Common header of the fuzz targets. A target is a function of bytes that ends the process if the
+ * code breaks a promise. The bytes come from libFuzzer (-Dfuzz=true), or from files (replay.c). */
 #ifndef PRSERVD_FUZZ_H
 #define PRSERVD_FUZZ_H
 
@@ -15,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Ends the process, and says what was broken, if it does not hold. */
+/* Ends the process with a message if the promise does not hold. */
 #define REQUIRE(promise) fuzz_require((promise), #promise, __FILE__, __LINE__)
 
 static inline void fuzz_require(bool holds, const char *promise, const char *file, int line)
@@ -26,13 +26,13 @@ static inline void fuzz_require(bool holds, const char *promise, const char *fil
     abort();
 }
 
-/* What is left of the input. */
+/* The rest of the input. */
 struct fuzz_input {
     const uint8_t *at;
     size_t left;
 };
 
-/* 0 once nothing is left. */
+/* Returns the next byte, or 0 at the end. */
 static inline uint8_t fuzz_take_byte(struct fuzz_input *input)
 {
     if (input->left == 0)
@@ -50,7 +50,7 @@ static inline struct text fuzz_take_rest(struct fuzz_input *input)
     return rest;
 }
 
-/* Lengths of pieces, from a seed: mostly short ones, some that are long. */
+/* Random lengths of pieces, from a seed: mostly short, some long. */
 struct fuzz_pieces {
     uint32_t state;
 };

@@ -1,5 +1,6 @@
-/* Hands files to a fuzz target, one after the other: the corpus is a test of every build, and
- * what a fuzzer found can be looked at in any of them. */
+/* SPDX-License-Identifier: MIT */
+/* Runs a fuzz target on files one by one. Every build replays the corpus as a test, and can
+ * reproduce what a fuzzer has found. */
 #include "fuzz.h"
 
 static uint8_t *read_file(const char *name, size_t *size)
@@ -14,7 +15,8 @@ static uint8_t *read_file(const char *name, size_t *size)
     }
     rewind(file);
     *size = (size_t)length;
-    data = malloc(*size + (*size == 0)); /* no byte more: a sanitizer sees what is beyond */
+    data =
+        malloc(*size + (*size == 0)); /* the exact size, so that a sanitizer sees reads beyond it */
     if (!data || fread(data, 1, *size, file) != *size) {
         (void)fprintf(stderr, "%s: can't be read\n", name);
         exit(2);

@@ -1,7 +1,8 @@
-/* Revisions: the order is total and that of the numbers in them, an increase and a child are
- * greater, and nothing but a revision is taken for one.
+/* SPDX-License-Identifier: MIT */
+/* Revisions: the order is total and that of their numbers, an increase and a child are greater, and
+ * no other text is accepted as a revision.
  *
- * Input: three texts, a line each. Where the first byte is odd, their bytes become digits and
+ * Input: three texts, one to a line. If the first byte is odd, their bytes are mapped to digits and
  * dots, so that most are revisions. */
 #include "revision/revision.h"
 
@@ -29,11 +30,11 @@ static void take_text(struct fuzz_input *input, bool digits, char text[TEXT_BYTE
     text[length] = '\0';
 }
 
-/* Said once more: parts that are numbers, joined by single dots. */
+/* A second definition: numbers joined by single dots. */
 static bool is_revision(const char *text)
 {
-    bool part = false; /* has a digit */
-    bool zero = false; /* begins with 0 */
+    bool part = false; /* the part has a digit */
+    bool zero = false; /* the part begins with 0 */
 
     for (; *text; text++) {
         if (*text == '.' && !part)
@@ -46,7 +47,7 @@ static bool is_revision(const char *text)
     return part;
 }
 
-/* The order, where the numbers fit into machine integers. Returns false if they don't. */
+/* Compares revisions whose numbers fit into machine integers; returns false for others. */
 static bool compare_numbers(const char *a, const char *b, int *order)
 {
     for (;;) {

@@ -1,7 +1,8 @@
-/* Calls the library as a test tells it to. Standard input holds a call a line, a JSON list
- * of the function's name and its arguments; each is answered by one line, an object with
- * the code, the error's text, and what the function gave. Text that starts with "hex:"
- * stands for those bytes. An export writes a line a row before its answer. */
+/* SPDX-License-Identifier: MIT */
+/* Calls library functions for a test. Each line of standard input is a call: a JSON list of the
+ * function's name and its arguments. Each is answered by one line: an object with the code, the
+ * error text, and the result of the function. Text that starts with "hex:" stands for those
+ * bytes. An export writes a line for each row before its answer. */
 #include <jansson.h>
 #include <prserv.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ static const char *from_hex(const char *digits, size_t *length)
     return bytes;
 }
 
-/* null is the empty text that a zeroed struct holds. */
+/* Converts null to the empty text of a zeroed struct. */
 static struct prserv_text text_in(const json_t *list, size_t index)
 {
     const json_t *value = json_array_get(list, index);
@@ -82,7 +83,7 @@ static struct prserv_row row_in(const json_t *list, size_t start)
 
 static json_t *result_out(const struct talk *talk, int result)
 {
-    check(result == talk->error.code, "the code in the struct is another one");
+    check(result == talk->error.code, "the code in the struct differs");
     check(result == 0 || talk->error.text[0] != '\0', "an error without a text");
     return json_pack("{s:i, s:s}", "code", result, "text", talk->error.text);
 }
@@ -91,7 +92,7 @@ static void say_revision(const struct talk *talk, int result, char *revision)
 {
     json_t *answer = result_out(talk, result);
 
-    check(result == 0 || revision == NULL, "an error gave a revision");
+    check(result == 0 || revision == NULL, "an error returned a revision");
     (void)json_object_set_new(answer, "value", revision ? json_string(revision) : json_null());
     free(revision);
     say(answer);
@@ -109,7 +110,7 @@ static void say_flag(const struct talk *talk, int result, bool flag)
 
 static void call_connect(struct talk *talk, const json_t *call)
 {
-    struct prserv *server = (struct prserv *)talk; /* anything that is not NULL */
+    struct prserv *server = (struct prserv *)talk; /* any pointer but NULL */
     int result = prserv_connect(&server, json_string_value(json_array_get(call, 1)),
         (unsigned)json_integer_value(json_array_get(call, 2)), &talk->error);
 
@@ -122,6 +123,12 @@ static void call_connect(struct talk *talk, const json_t *call)
 static void call_set_timeout(struct talk *talk, const json_t *call)
 {
     prserv_set_timeout(talk->server, (unsigned)json_integer_value(json_array_get(call, 1)));
+    say(json_true());
+}
+
+static void call_set_export_time(struct talk *talk, const json_t *call)
+{
+    prserv_set_export_time(talk->server, (unsigned)json_integer_value(json_array_get(call, 1)));
     say(json_true());
 }
 
@@ -202,7 +209,7 @@ static void call_get_stats(struct talk *talk, const json_t *call)
 
 struct exporting {
     json_int_t rows;
-    json_int_t stop_after; /* rows; -1: none */
+    json_int_t stop_after; /* number of rows, or -1 */
     bool counted_only;
     bool stop_at_metainfo;
     json_t *metainfo;
@@ -287,7 +294,7 @@ static void call_batch(struct talk *talk, const json_t *call)
     json_t *answer;
 
     check(requests != NULL, "out of memory");
-    memset(requests, 0x5a, (n + 1) * sizeof *requests); /* what is handed out need not be set */
+    memset(requests, 0x5a, (n + 1) * sizeof *requests); /* the results need not be initialised */
     for (size_t i = 0; i < n; i++) {
         const json_t *request = json_array_get(call, i + 1);
 
@@ -309,6 +316,7 @@ static const struct {
     void (*function)(struct talk *talk, const json_t *call);
 } calls[] = {
     {"connect", call_connect},
+    {"set_export_time", call_set_export_time},
     {"set_timeout", call_set_timeout},
     {"address", call_address},
     {"ping", call_ping},
@@ -330,13 +338,13 @@ static void call_by_name(struct talk *talk, const json_t *call)
     check(name != NULL, "no call");
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         if (strcmp(calls[i].name, name) == 0) {
-            /* A function that succeeds clears what is there, one that fails replaces it. */
+            /* A function that succeeds clears the error, one that fails replaces it. */
             memset(&talk->error, 0x5a, sizeof talk->error);
             calls[i].function(talk, call);
             return;
         }
     }
-    check(0, "a call that is not known");
+    check(0, "an unknown call");
 }
 
 int main(void)

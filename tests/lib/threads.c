@@ -1,5 +1,6 @@
-/* Several threads ask through one handle at the same time, each kind of call: each gets
- * the answer to its own question. Usage: threads ADDRESS THREADS ROUNDS */
+/* SPDX-License-Identifier: MIT */
+/* Checks that threads which share a handle get the answers to their own requests, for each kind of
+ * call. Usage: threads ADDRESS THREADS ROUNDS */
 #include <prserv.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ static void check(int condition, const char *what, const struct prserv_error *er
     exit(99);
 }
 
-/* Imported with a value that no other thread uses, asked for again. */
+/* Imports a value that no other thread uses, and asks for it. */
 static void import_and_ask(const struct worker *worker, unsigned round)
 {
     char version[64];

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "failing.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@ void __wrap_free(void *block);
 char *__wrap_strdup(const char *string);
 char *__wrap_strndup(const char *string, size_t length);
 
-/* There is one allocator in a process: so this is the one place with globals. */
+/* A process has one allocator, so that its state is global. */
 static struct {
     atomic_bool armed;
     atomic_bool one_thread;
@@ -33,7 +34,7 @@ static struct {
     atomic_ulong count;
     atomic_ulong failed;
     atomic_long live;
-    const char *name; /* of what is tried, for complaints */
+    const char *name; /* of the case, for complaints */
 } state;
 
 static _Thread_local bool exempt;
@@ -155,7 +156,7 @@ void failing_adopt_libraries(void)
         uv_replace_allocator(__wrap_malloc, uv_realloc_always, __wrap_calloc, __wrap_free) == 0);
     FAILING_REQUIRE(sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) == SQLITE_OK);
     FAILING_REQUIRE(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK);
-    /* All of its allocations are to be seen, none come from a reserve. */
+    /* SQLite must not serve allocations from a reserve. */
     FAILING_REQUIRE(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0) == SQLITE_OK);
 }
 
@@ -196,7 +197,7 @@ long failing_live_here(void)
 void failing_complain(const char *file, int line, const char *text)
 {
     (void)failing_disarm();
-    (void)fprintf(stderr, "%s, allocation %lu%s: %s:%d: this does not hold: %s\n",
+    (void)fprintf(stderr, "%s, allocation %lu%s: %s:%d: failed: %s\n",
         state.name ? state.name : "?", atomic_load(&state.nth),
         atomic_load(&state.mode) == FAILING_ON ? " and all that follow" : "", file, line, text);
     abort();
@@ -211,7 +212,7 @@ static long live_of(const struct failing_case *tried)
     return tried->this_thread_only ? failing_live_here() : failing_live();
 }
 
-/* Returns how many allocations failed. */
+/* Returns the number of failed allocations. */
 static unsigned long try_one(const struct failing_case *tried, unsigned long nth,
     enum failing_mode mode, unsigned long *unharmed)
 {
@@ -223,7 +224,8 @@ static unsigned long try_one(const struct failing_case *tried, unsigned long nth
     outcome = tried->run(tried->context);
     failed = failing_disarm();
     FAILING_REQUIRE(live_of(tried) == live && "nothing leaks");
-    FAILING_REQUIRE((failed > 0 || outcome == FAILING_RIGHT) && "no error without a failure");
+    FAILING_REQUIRE(
+        (failed > 0 || outcome == FAILING_RIGHT) && "no error without a failed allocation");
     FAILING_REQUIRE(tried->run(tried->context) == FAILING_RIGHT && "it works again");
     FAILING_REQUIRE(live_of(tried) == live && "nothing leaks afterwards");
     if (failed > 0 && outcome == FAILING_RIGHT)
@@ -248,10 +250,12 @@ void failing_try(const struct failing_case *tried, unsigned long every)
     unsigned long on;
 
     state.name = tried->name;
-    FAILING_REQUIRE(tried->run(tried->context) == FAILING_RIGHT); /* what is kept, is there now */
+    FAILING_REQUIRE(
+        tried->run(tried->context) == FAILING_RIGHT); /* creates what the process keeps */
     once = try_all(tried, FAILING_ONCE, every, &unharmed);
     on = try_all(tried, FAILING_ON, every, &unharmed);
-    (void)printf("%-20s %lu allocations failed alone, %lu with all that follow; %lu did no harm\n",
+    (void)printf(
+        "%-20s %lu allocations failed alone, %lu with all later ones; %lu without an error\n",
         tried->name, once, on, unharmed);
     (void)fflush(stdout);
 }

@@ -1,41 +1,41 @@
-/* An allocator that fails when it is told to.
+/* SPDX-License-Identifier: MIT */
+/* An allocator that fails on demand.
  *
- * Linked with --wrap, it stands before malloc and its relatives in every object of the
- * program; failing_adopt_libraries puts it into SQLite, jansson and libuv too. What libuv
- * reallocates never fails: there it ends the process by itself. What the C library
- * allocates on its own is not seen. */
-#ifndef PRSERVD_TESTS_FAILING_H
-#define PRSERVD_TESTS_FAILING_H
+ * Linked with --wrap, it replaces malloc and its relatives in every object of the program;
+ * failing_adopt_libraries installs it in SQLite, jansson and libuv, too. A reallocation of libuv
+ * never fails: libuv would end the process. Allocations of the C library itself are not seen. */
+#ifndef PRSERVD_FAILING_H
+#define PRSERVD_FAILING_H
 
 #include <stdbool.h>
 
-/* Before any of them is used. */
+/* Called before any of the libraries is used. */
 void failing_adopt_libraries(void);
 
 enum failing_mode {
-    FAILING_ONCE, /* the nth allocation alone */
-    FAILING_ON,   /* the nth and all that follow */
+    FAILING_ONCE, /* only the nth allocation fails */
+    FAILING_ON,   /* the nth and all later ones fail */
 };
 
-/* From now on they are counted, and fail. */
+/* Starts to count allocations, and lets them fail. */
 void failing_arm(unsigned long nth, enum failing_mode mode, bool this_thread_only);
 
-/* Returns how many failed since. */
+/* Stops, and returns the number of failed allocations. */
 unsigned long failing_disarm(void);
 
-/* This thread's allocations neither count nor fail. */
+/* Exempts the allocations of this thread. */
 void failing_exempt_thread(void);
 
-/* Blocks that are allocated and were not freed, by all threads, and by this one. */
+/* Return the number of allocated blocks, of all threads and of this one. */
 long failing_live(void);
 long failing_live_here(void);
 
-/* ---- every N in turn ---- */
+/* ---- each allocation in turn ---- */
 
-/* What one run came to. What is wrong ends the process (FAILING_REQUIRE). */
+/* The result of a run. A wrong answer ends the process (FAILING_REQUIRE). */
 enum failing_outcome {
-    FAILING_RIGHT, /* all was answered, and all of it is right */
-    FAILING_ERROR, /* an error was reported, and what was answered is right */
+    FAILING_RIGHT, /* every request was answered, correctly */
+    FAILING_ERROR, /* an error was reported, and all answers are correct */
 };
 
 struct failing_case {
@@ -43,14 +43,15 @@ struct failing_case {
     enum failing_outcome (*run)(void *context);
     void *context;
     bool this_thread_only;
-    bool keeps_memory; /* of objects that outlive a run: live blocks are not compared */
+    bool keeps_memory; /* objects outlive a run, so that live blocks are not compared */
 };
 
-/* Lets N = 1, 2, … fail, alone and with all that follow, each `every`th, until a run goes
- * through without a failure. After each, a run without one has to be right. Prints figures. */
+/* Runs the case with allocation N = 1, 2, … (in steps of `every`) failing, alone and with all later
+ * ones, until a run has no failure. After each, a run without failures has to succeed. Prints
+ * figures. */
 void failing_try(const struct failing_case *tried, unsigned long every);
 
-/* --every N, the only option: 1 without it. */
+/* Reads --every N, the only option; its default is 1. */
 unsigned long failing_read_options(int n_arguments, char **arguments);
 
 void failing_complain(const char *file, int line, const char *text) __attribute__((noreturn));

@@ -1,6 +1,7 @@
-/* Failing allocations in a whole server, libuv's included, and in libprserv that asks it. The
- * server runs on a thread; the client is this one. Where the server's fail, the client's don't,
- * and the other way round, so that what is answered can be looked at. */
+/* SPDX-License-Identifier: MIT */
+/* Failing allocations in a whole server, including libuv's, and in libprserv as its client. The
+ * server has its own thread; the client runs on this one. Only the allocations of one side fail
+ * at a time, so that the other can check the answers. */
 #include "failing.h"
 
 #include "base/clock.h"
@@ -9,7 +10,6 @@
 #include "server/server.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,16 +26,11 @@ struct rig {
     struct server *server;
     pthread_t thread;
     unsigned long n_runs;
-    struct prserv *kept; /* NULL: each run connects */
+    struct prserv *kept; /* NULL if each run connects */
     char address[4200];
 };
 
 /* ---- the server ---- */
-
-static void tell(enum server_phase phase)
-{
-    (void)phase;
-}
 
 static void *serve(void *server)
 {
@@ -67,26 +62,26 @@ static void start_server(struct rig *rig)
         .max_message_bytes = 65536,
         .max_memory_bytes = (size_t)64 * 1024 * 1024,
         .inherited = &inherited,
-        .n_inherited = 1,
-        .tell = tell};
+        .n_inherited = 1};
     FAILING_REQUIRE(server_create(&rig->server, &options, &error) == 0);
+    FAILING_REQUIRE(server_open(rig->server, &error) == 0);
     server_start(rig->server);
     FAILING_REQUIRE(pthread_create(&rig->thread, NULL, serve, rig->server) == 0);
 }
 
 static void stop_server(struct rig *rig)
 {
-    FAILING_REQUIRE(kill(getpid(), SIGTERM) == 0);
+    server_stop(rig->server);
     FAILING_REQUIRE(pthread_join(rig->thread, NULL) == 0);
     FAILING_REQUIRE(server_free(rig->server));
 }
 
-/* ---- what is asked ---- */
+/* ---- requests ---- */
 
 struct asked {
     char version[40];
     char checksums[BATCH][80];
-    char values[BATCH][32]; /* that were answered */
+    char values[BATCH][32]; /* answered values */
 };
 
 static bool is_error(int result, const struct prserv_error *error)
@@ -107,7 +102,7 @@ static int see_row(void *context, const struct prserv_row *row)
     failing_complain(__FILE__, __LINE__, "a row's checksum was sent");
 }
 
-/* True if it was answered. */
+/* Returns true if the request was answered. */
 static bool ask_batch(struct prserv *server, struct asked *asked)
 {
     struct prserv_request requests[BATCH] = {0};
@@ -168,7 +163,7 @@ static bool ask_export(struct prserv *server, struct asked *asked)
 
 /* ---- a run ---- */
 
-/* Outside of what fails: each answered row is there, no value twice. */
+/* Checks, while nothing fails, that each answered row is stored and no value was given twice. */
 static void check_database(const struct asked *asked)
 {
     sqlite3 *database;
@@ -244,7 +239,7 @@ int main(int n_arguments, char **arguments)
     failing_adopt_libraries();
     remove_files();
     start_server(&rig);
-    stop_server(&rig); /* what is kept for the process is there now */
+    stop_server(&rig); /* what the process keeps has been created */
     live = failing_live();
     start_server(&rig);
     failing_try(&library, every > 3 ? every / 3 : 1);

@@ -1,13 +1,14 @@
-/* Failing allocations in what works with the database: store, memory, package, odd_rows,
- * writer, looker, export, and the executor with its threads. SQLite's own allocations fail
- * too. What was answered is kept, and compared with the database at the end of each run. */
+/* SPDX-License-Identifier: MIT */
+/* Failing allocations in modules that use the database: store, package cache, package,
+ * invalid_rows, writer, reader, export, and the executor with its threads. SQLite's allocations
+ * fail, too. Answers are compared with the database at the end of each run. */
 #include "failing.h"
 
 #include "base/clock.h"
 #include "exec/executor.h"
 #include "exec/export.h"
-#include "exec/looker.h"
-#include "exec/odd_rows.h"
+#include "exec/invalid_rows.h"
+#include "exec/reader.h"
 #include "exec/writer.h"
 #include "revision/revision.h"
 #include "store/store.h"
@@ -21,26 +22,26 @@
 #define FILE_NAME "memory.sqlite3"
 #define LEGACY_NAME "legacy.sqlite3"
 #define ACCENTED "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb787\xc3\xa9"
-#define NEW 3 /* new checksums in each run */
+#define NEW 3 /* number of new checksums in each run */
 #define WAIT_MS 60000
 
 /* ---- the rig ---- */
 
 struct rig {
     struct store_options options;
-    atomic_bool hurry;
-    atomic_ullong give_up_ms;
-    struct odd_rows *odd_rows;
+    atomic_bool shutting_down;
+    atomic_ullong read_deadline_ms;
+    struct invalid_rows *invalid_rows;
     struct writer *writer;
-    struct looker *looker;
+    struct reader *reader;
     struct executor *executor;
-    unsigned long n_runs; /* each has a package of its own, or N would grow with the rows */
+    unsigned long n_runs; /* each run has its own package, or N would grow with the rows */
     unsigned long n_checksums;
     char package[32];
-    char greatest[32]; /* that was answered for it */
+    char greatest[32]; /* answered value of the package */
 };
 
-/* One answer, of one run. */
+/* An answer of a run. */
 struct answered {
     char checksum[80];
     char value[32];
@@ -48,31 +49,26 @@ struct answered {
 
 static int open_rig(struct rig *rig)
 {
-    struct store *store;
     struct error error;
     int result;
 
-    rig->odd_rows = odd_rows_create(NULL);
-    if (!rig->odd_rows)
+    rig->invalid_rows = invalid_rows_create(NULL);
+    if (!rig->invalid_rows)
         return ERROR_MEMORY;
-    result = store_open(&store, &rig->options, STORE_WRITER, &error);
+    result = writer_create(&rig->writer, &rig->options, rig->invalid_rows, &error);
     if (result == 0)
-        result = writer_create(&rig->writer, store, rig->odd_rows, NULL, &error);
-    if (result == 0)
-        result = store_open(&store, &rig->options, STORE_READER, &error);
-    if (result == 0)
-        result = looker_create(&rig->looker, store, rig->odd_rows, NULL, &error);
+        result = reader_create(&rig->reader, &rig->options, rig->invalid_rows, rig->writer, &error);
     return result;
 }
 
 static void close_rig(struct rig *rig)
 {
-    looker_free(rig->looker);
+    reader_free(rig->reader);
     writer_free(rig->writer);
-    odd_rows_free(rig->odd_rows);
-    rig->looker = NULL;
+    invalid_rows_free(rig->invalid_rows);
+    rig->reader = NULL;
     rig->writer = NULL;
-    rig->odd_rows = NULL;
+    rig->invalid_rows = NULL;
 }
 
 /* ---- jobs ---- */
@@ -85,7 +81,7 @@ static void job_done(struct job *job, void *context)
     *done = true;
 }
 
-/* Through the executor's threads. */
+/* Runs jobs on the threads of the executor. */
 static void submit(struct rig *rig, struct job *job)
 {
     const struct timespec pause = {.tv_nsec = 100000};
@@ -104,6 +100,19 @@ static void submit(struct rig *rig, struct job *job)
     }
 }
 
+static void work_on_export(struct rig *rig, struct job *job)
+{
+    struct store *store = NULL;
+    bool is_begun = false;
+
+    job->result = store_open(&store, &rig->options, STORE_READER, &job->error);
+    if (job->result == 0)
+        job->result = store_begin_read(store, NULL, STORE_BLOCK, &job->error);
+    if (job->result == 0)
+        job->result = export_make_piece(job, store, rig->invalid_rows, &is_begun, &job->error);
+    store_close(store);
+}
+
 static void work(struct rig *rig, struct job *job)
 {
     struct job_list arrived = STAILQ_HEAD_INITIALIZER(arrived);
@@ -114,15 +123,15 @@ static void work(struct rig *rig, struct job *job)
         return;
     }
     if (job->kind == JOB_SCAN) {
-        export_work(job, &rig->options, rig->odd_rows);
+        work_on_export(rig, job);
         return;
     }
-    STAILQ_INSERT_TAIL(&arrived, job, link);
+    STAILQ_INSERT_TAIL(&arrived, job, entry);
     if (job->kind == JOB_LOOK) {
-        looker_work(rig->looker, &arrived, &finished, STORE_WAITS);
+        reader_work(rig->reader, &arrived, &finished, STORE_BLOCK);
     } else {
-        writer_look(rig->writer, &arrived, &finished, STORE_WAITS);
-        writer_store(rig->writer, &finished);
+        writer_read_pass(rig->writer, &arrived, &finished, STORE_BLOCK);
+        writer_store_pass(rig->writer, &finished);
     }
     FAILING_REQUIRE(STAILQ_FIRST(&finished) == job);
 }
@@ -143,7 +152,7 @@ static bool has_failed(const struct job *job)
     return job->result != 0;
 }
 
-/* True if it was answered. */
+/* Returns true if the request was answered. */
 static bool ask_value(struct rig *rig, enum job_kind kind, const struct request *request,
     const char *expected, char *value)
 {
@@ -164,7 +173,7 @@ static bool ask_value(struct rig *rig, enum job_kind kind, const struct request 
 
 /* ---- a run ---- */
 
-/* New content, which is greater than all before; then it is known. */
+/* Asks for new content, whose value is greater than all before, and again for known content. */
 static bool ask_for_new(struct rig *rig, struct answered *answered)
 {
     struct request request;
@@ -199,7 +208,7 @@ static bool ask_for_package(struct rig *rig)
     return true;
 }
 
-/* The other package's rows never change, and so does their export. */
+/* The rows of the other package never change, nor does their export. */
 static bool export_rows(struct rig *rig, bool history)
 {
     static const char rows[] =
@@ -210,7 +219,7 @@ static bool export_rows(struct rig *rig, bool history)
                                   "\"dflt_value\":null,\"pk\":2}";
     const struct request request = {
         .kind = REQUEST_EXPORT, .version = text_of("fixed"), .history = history, .colinfo = true};
-    struct job job = {.kind = JOB_SCAN, .request = &request};
+    struct job job = {.kind = JOB_SCAN, .request = &request, .piece_bytes = 4096};
     bool all;
 
     work(rig, &job);
@@ -222,13 +231,13 @@ static bool export_rows(struct rig *rig, bool history)
         FAILING_REQUIRE(!all || strstr(job.piece.bytes, columns) != NULL);
         FAILING_REQUIRE(!all || strstr(job.piece.bytes, rows) != NULL);
     }
-    export_free(job.export);
+    export_free(job.scan);
     buffer_free(&job.piece);
     return all;
 }
 
-/* import-one and get-pr of one client, taken together: the later, of content whose answer was
- * known, sees the earlier. */
+/* Runs import-one and get-pr of one client together: the latter, of known content, sees the
+ * former. */
 static bool ask_in_order(struct rig *rig, const char *imported, const char *known)
 {
     struct request import = about(rig, REQUEST_IMPORT_ONE, imported);
@@ -242,10 +251,10 @@ static bool ask_in_order(struct rig *rig, const char *imported, const char *know
     if (rig->executor)
         return true;
     import.value = text_of("50");
-    STAILQ_INSERT_TAIL(&arrived, &first, link);
-    STAILQ_INSERT_TAIL(&arrived, &second, link);
-    writer_look(rig->writer, &arrived, &finished, STORE_WAITS);
-    writer_store(rig->writer, &finished);
+    STAILQ_INSERT_TAIL(&arrived, &first, entry);
+    STAILQ_INSERT_TAIL(&arrived, &second, entry);
+    writer_read_pass(rig->writer, &arrived, &finished, STORE_BLOCK);
+    writer_store_pass(rig->writer, &finished);
     all = !has_failed(&first);
     if (has_failed(&second))
         all = false;
@@ -270,7 +279,7 @@ static bool run_requests(struct rig *rig, struct answered answered[NEW])
     return export_rows(rig, false) && all;
 }
 
-/* ---- what is in the database ---- */
+/* ---- the rows of the database ---- */
 
 static int64_t count(sqlite3 *database, const char *sql, const char *const bound[3])
 {
@@ -287,7 +296,7 @@ static int64_t count(sqlite3 *database, const char *sql, const char *const bound
     return rows;
 }
 
-/* Outside of what fails. */
+/* Called while nothing fails. */
 static void check_database(const struct rig *rig, const struct answered answered[NEW])
 {
     sqlite3 *database;
@@ -315,7 +324,7 @@ static void check_database(const struct rig *rig, const struct answered answered
 
 /* ---- the cases ---- */
 
-/* Everything is opened in the run, and closed. */
+/* Opens and closes everything in the run. */
 static enum failing_outcome run_opened(void *context)
 {
     struct rig *rig = context;
@@ -328,7 +337,7 @@ static enum failing_outcome run_opened(void *context)
     return all ? FAILING_RIGHT : FAILING_ERROR;
 }
 
-/* It was opened before, and goes on. */
+/* Uses what was opened before. */
 static enum failing_outcome run_kept(void *context)
 {
     struct rig *rig = context;
@@ -342,16 +351,15 @@ static enum failing_outcome run_kept(void *context)
 
 static void wake(void *context)
 {
-    (void)context; /* submit() looks by itself */
+    (void)context; /* submit() polls by itself */
 }
 
 static int open_executor(struct rig *rig)
 {
-    const struct executor_options options = {
-        .file = FILE_NAME, .sync = STORE_SYNC_OFF, .wake = wake};
+    const struct store_options options = {.file = FILE_NAME, .sync = STORE_SYNC_OFF};
     struct error error;
 
-    return executor_create(&rig->executor, &options, &error);
+    return executor_create(&rig->executor, &options, wake, NULL, &error);
 }
 
 static enum failing_outcome run_executor(void *context)
@@ -378,7 +386,7 @@ static void run_sql(const char *file, const char *sql)
 
 static void remove_database(const char *file)
 {
-    static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+    static const char *const ends[] = {"", "-wal", "-shm", "-journal", "-mark"};
     char name[64];
 
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
@@ -397,7 +405,7 @@ static void make_legacy(void)
         " ('w', 'all', 'c', 12345678901234567)");
 }
 
-/* A database of an older format is taken over whole, or not at all. */
+/* Checks that a database of an older format is taken over completely or not at all. */
 static enum failing_outcome run_legacy(void *context)
 {
     const struct rig *rig = context;
@@ -412,8 +420,10 @@ static enum failing_outcome run_legacy(void *context)
     store_close(store);
     (void)failing_disarm();
     FAILING_REQUIRE(sqlite3_open(LEGACY_NAME, &database) == SQLITE_OK);
-    if (result == 0 || count(database, "PRAGMA user_version", NULL) == 1)
+    if (result == 0)
         FAILING_REQUIRE(count(database, "SELECT count(*) FROM PRMAIN", NULL) == 3);
+    if (count(database, "SELECT count(*) FROM sqlite_master WHERE name = 'PRMAIN'", NULL) == 1)
+        FAILING_REQUIRE(count(database, "SELECT count(*) IN (0, 3) FROM PRMAIN", NULL) == 1);
     (void)sqlite3_close(database);
     make_legacy();
     return result == 0 ? FAILING_RIGHT : FAILING_ERROR;
@@ -421,7 +431,7 @@ static enum failing_outcome run_legacy(void *context)
 
 /* ---- the program ---- */
 
-/* A table with rows that never change, and one of another program's. */
+/* Creates a table with rows that never change, one of which is another program's. */
 static void make_database(struct rig *rig)
 {
     remove_database(FILE_NAME);
@@ -429,15 +439,14 @@ static void make_database(struct rig *rig)
     run_sql(FILE_NAME,
         "CREATE TABLE PRMAIN (version TEXT NOT NULL, pkgarch TEXT NOT NULL, checksum TEXT NOT NULL,"
         " value TEXT, PRIMARY KEY (version, pkgarch, checksum, value)) WITHOUT ROWID;"
-        "PRAGMA user_version = 1;"
         "INSERT INTO PRMAIN VALUES"
         " ('fixed', 'a long name of an architecture', '" ACCENTED "', '7')");
     *rig = (struct rig){.n_runs = 0};
-    atomic_store(&rig->give_up_ms, UINT64_MAX);
+    atomic_store(&rig->read_deadline_ms, UINT64_MAX);
     rig->options = (struct store_options){.file = FILE_NAME,
         .sync = STORE_SYNC_OFF,
-        .hurry = &rig->hurry,
-        .give_up_ms = &rig->give_up_ms};
+        .shutting_down = &rig->shutting_down,
+        .read_deadline_ms = &rig->read_deadline_ms};
 }
 
 int main(int n_arguments, char **arguments)
@@ -453,7 +462,7 @@ int main(int n_arguments, char **arguments)
 
     failing_adopt_libraries();
     make_database(&rig);
-    (void)run_opened(&rig); /* what SQLite keeps for the process */
+    (void)run_opened(&rig); /* creates what SQLite keeps for the process */
     live = failing_live();
     failing_try(&opened, every);
     FAILING_REQUIRE(open_rig(&rig) == 0);

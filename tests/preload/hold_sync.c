@@ -1,6 +1,6 @@
-/* Preloaded into a server: fsync and fdatasync wait as long as the file that
- * HOLD_SYNC names exists. While one waits, a second file says so: the same name with
- * ".waiting" behind it. */
+/* SPDX-License-Identifier: MIT */
+/* Preloaded into a server: fsync and fdatasync block as long as the file that HOLD_SYNC names
+ * exists. Meanwhile a second file exists, whose name ends with ".waiting". */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>

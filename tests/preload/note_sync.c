@@ -1,5 +1,6 @@
-/* Preloaded into a server: the names of all that fsync and fdatasync are called for go into the
- * file that NOTE_SYNC names, one on a line. */
+/* SPDX-License-Identifier: MIT */
+/* Preloaded into a server: logs the name of each file and folder that fsync and fdatasync are
+ * called for to the file that NOTE_SYNC names, one on a line. */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,13 +11,13 @@
 static void note(int descriptor)
 {
     const char *file = getenv("NOTE_SYNC");
-    char link[64];
+    char conn[64];
     char name[PATH_MAX + 1];
     ssize_t length;
     int notes;
 
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-    length = readlink(link, name, sizeof name - 1);
+    (void)snprintf(conn, sizeof conn, "/proc/self/fd/%d", descriptor);
+    length = readlink(conn, name, sizeof name - 1);
     notes = file && length > 0 ? open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
     if (notes < 0)
         return;

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /* Preloaded into a client: the name "two.example" has the addresses 127.0.0.2 and
- * 127.0.0.1, in this order; every other name fails. */
+ * 127.0.0.1, in this order; look-ups of other names fail. */
 #include <dlfcn.h>
 #include <netdb.h>
 #include <stdlib.h>

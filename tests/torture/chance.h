@@ -1,6 +1,7 @@
-/* Dice whose throws come from a seed. */
-#ifndef PRSERVD_TEST_CHANCE_H
-#define PRSERVD_TEST_CHANCE_H
+/* SPDX-License-Identifier: MIT */
+/* Random numbers from a seed. */
+#ifndef PRSERVD_CHANCE_H
+#define PRSERVD_CHANCE_H
 
 #include <stdint.h>
 
@@ -8,7 +9,7 @@ struct chance {
     uint64_t state;
 };
 
-/* A number below limit. (splitmix64) */
+/* Returns a random number below limit (splitmix64). */
 static inline uint64_t chance_below(struct chance *chance, uint64_t limit)
 {
     uint64_t z = chance->state += 0x9e3779b97f4a7c15U;

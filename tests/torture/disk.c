@@ -1,5 +1,6 @@
-/* The one disk that there is, and what tests do to it. How its calls fail is in disk_faults.c,
- * what SQLite asks of it in disk_vfs.c. One mutex guards everything. */
+/* SPDX-License-Identifier: MIT */
+/* The only disk, and the functions by which tests control it. disk_faults.c lets its calls fail,
+ * disk_vfs.c implements them for SQLite. One mutex guards everything. */
 #include "disk.h"
 
 #include "disk_faults.h"
@@ -13,7 +14,7 @@ static struct disk disk = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 void disk_free(void)
 {
     if (disk.handles)
-        abort(); /* a file was not closed */
+        abort(); /* a file is still open */
     files_free(&disk.files);
 }
 

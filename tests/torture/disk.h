@@ -1,19 +1,19 @@
+/* SPDX-License-Identifier: MIT */
 /* A disk in memory that SQLite writes to, and that can fail.
  *
- * What was written is seen at once; what was synced survives. A cut of the power keeps of what
- * was written since the last sync nothing, all, or any part, in any order, torn at sectors or
- * inside them. Names of files are as durable as the last sync of their folder, which happens
- * where SQLite's own unix VFS does it.
+ * Writes are visible at once; synced writes survive. Of the writes since the last sync, a power
+ * cut keeps none, all, or any part in any order, torn at sectors or inside them. File names are
+ * as durable as the last sync of their folder, which happens where SQLite's unix VFS does it.
  *
- * There is one disk, for it is SQLite's default VFS: any thread may use it. Everything that
- * happens by chance comes from the seed. */
-#ifndef PRSERVD_TEST_DISK_H
-#define PRSERVD_TEST_DISK_H
+ * There is only one disk, since it is SQLite's default VFS. Any thread may use it. All random
+ * choices come from the seed. */
+#ifndef PRSERVD_DISK_H
+#define PRSERVD_DISK_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What SQLite asks of a disk. */
+/* The calls that SQLite makes. */
 enum disk_call {
     DISK_OPEN,
     DISK_READ,
@@ -33,52 +33,52 @@ enum disk_call {
 
 enum disk_fault {
     DISK_NO_FAULT,
-    DISK_POWER,   /* every later call fails, until disk_restart */
-    DISK_KILL,    /* the same for the owner of the call; what was written stays to be seen */
+    DISK_POWER,   /* all later calls fail, until disk_restart */
+    DISK_KILL,    /* the same for the owner of the call; writes stay visible */
     DISK_ERROR,   /* the call fails */
-    DISK_ERRORS,  /* it and all later ones of the calls chosen */
-    DISK_FULL,    /* DISK_ERRORS, but what makes no file longer succeeds */
-    DISK_CALLBACK /* run is called before the call is carried out; once */
+    DISK_ERRORS,  /* it fails, and all later ones of the chosen calls */
+    DISK_FULL,    /* DISK_ERRORS for calls that make a file longer */
+    DISK_CALLBACK /* run is called once, before the call */
 };
 
 struct disk_plan {
     enum disk_fault fault;
-    unsigned calls; /* which of them count: 1 << enum disk_call */
-    uint64_t after; /* this many of them succeed first */
-    bool forgets;   /* what a sync failed to write is never written: so does Linux */
+    unsigned calls; /* the chosen calls: 1 << enum disk_call */
+    uint64_t after; /* number of calls that succeed first */
+    bool forgets;   /* a failed sync discards its writes, as Linux does */
     void (*run)(void *context);
     void *context;
 };
 
 #define DISK_OWNERS 4
 
-/* Makes an empty disk, SQLite's default from now on. No file may be open. */
+/* Creates an empty disk as SQLite's default VFS. No file may be open. */
 void disk_format(uint64_t seed);
 void disk_free(void);
 
-/* One fault that will happen, one callback: two plans at a time. */
+/* Plans one fault and one callback, which may both be pending. */
 void disk_plan(const struct disk_plan *plan);
 void disk_plan_callback(const struct disk_plan *plan);
 void disk_no_plan(void);
 
-/* At once. */
+/* These take effect at once. */
 void disk_cut_power(void);
 void disk_kill(unsigned owner);
 
-/* Whoever opens a file owns it: a process, as far as locks and DISK_KILL go. */
+/* Sets the owner of files opened from now on: a process, for locks and DISK_KILL. */
 void disk_set_owner(unsigned owner);
 bool disk_is_dead(unsigned owner);
-/* Power comes back, or the process is started again. Its files must be closed. */
+/* Restores the power, or restarts the process. Its files must be closed. */
 void disk_restart(unsigned owner);
 
-/* Has what was planned happened? */
+/* Tells whether the planned fault has happened. */
 bool disk_fault_happened(void);
 
-/* Calls so far, to choose from. */
+/* Returns the number of calls so far. */
 uint64_t disk_count(enum disk_call call);
 const char *disk_call_name(enum disk_call call);
 
-/* A number below limit, from the seed. */
+/* Returns a random number below limit, from the seed. */
 uint64_t disk_random(uint64_t limit);
 
 #endif

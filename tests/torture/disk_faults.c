@@ -1,10 +1,11 @@
-/* A plan says which calls count and what becomes of the one that comes after so many of them.
- * A power that was cut and a process that was killed look the same to SQLite: every call of
- * the owners concerned fails until they are started again. */
+/* SPDX-License-Identifier: MIT */
+/* A plan chooses calls, the number of them that succeed, and the fault of the next one. A power
+ * cut and a killed process look the same to SQLite: every call of the affected owners fails until
+ * they are started again. */
 #include "disk_faults.h"
 
-/* The locks of a process go with it. What it mapped is kept until it is closed: its
- * threads may still be looking. */
+/* Releases the locks of a process. Its shared memory stays mapped until it is closed: its
+ * threads may still read it. */
 void faults_kill(struct disk *disk, unsigned owner)
 {
     disk->dead[owner] = true;
@@ -30,7 +31,7 @@ bool faults_is_over(const struct disk *disk, unsigned owner, const struct handle
     return disk->dead[owner] || (handle && handle->dead);
 }
 
-/* Under the lock, which it gives away while the callback runs. */
+/* Releases the lock while the callback runs. */
 static void call_back(struct disk *disk, unsigned calls)
 {
     struct disk_plan plan = disk->callback;

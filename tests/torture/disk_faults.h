@@ -1,7 +1,7 @@
-/* The inside of the disk: its state, and what happens to its calls. Everything here is used
- * under the disk's lock. */
-#ifndef PRSERVD_TEST_DISK_FAULTS_H
-#define PRSERVD_TEST_DISK_FAULTS_H
+/* SPDX-License-Identifier: MIT */
+/* The state of the disk, and the faults of its calls. Used under the disk's lock. */
+#ifndef PRSERVD_DISK_FAULTS_H
+#define PRSERVD_DISK_FAULTS_H
 
 #include "disk.h"
 #include "disk_files.h"
@@ -12,14 +12,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* An open file of SQLite's. */
+/* An open file of SQLite. */
 struct handle {
     sqlite3_file base;
-    struct handle *next; /* of all that are open */
+    struct handle *next; /* of all open files */
     struct disk *disk;
-    struct holder holder;
+    struct lock_holder holder;
     unsigned owner;
-    bool dead;         /* it was open when its owner died */
+    bool dead;         /* open when its owner died */
     bool syncs_folder; /* at its next sync */
     int persists_wal;
 };
@@ -50,11 +50,11 @@ static inline void disk_unlock(struct disk *disk)
     (void)pthread_mutex_unlock(&disk->mutex);
 }
 
-/* Counts a call, and lets happen what is planned for it. False: the call has to fail. handle:
- * NULL where there is none yet; grows: it makes a file longer (DISK_FULL). A planned callback
- * runs before it returns, without the lock. */
+/* Counts a call and triggers the fault planned for it. Returns false if the call has to fail.
+ * handle is NULL before the file is open; grows tells whether the call makes a file longer
+ * (DISK_FULL). Runs a planned callback, without the lock, before it returns. */
 bool faults_step(struct disk *disk, enum disk_call call, const struct handle *handle, bool grows);
-/* Is the owner dead, or was it since the file was opened? */
+/* Tells whether the owner is dead, or has died since it opened the file. */
 bool faults_is_over(const struct disk *disk, unsigned owner, const struct handle *handle);
 void faults_kill(struct disk *disk, unsigned owner);
 void faults_cut_power(struct disk *disk);

@@ -1,6 +1,7 @@
-/* Each file keeps its durable bytes and a list of the changes since its last sync. A cut of
- * the power goes over that list by one of several rules, from "all is lost" to "every sector
- * for itself": a sector is new, old, or garbage as far as it was written to. */
+/* SPDX-License-Identifier: MIT */
+/* Each file keeps its durable bytes and a list of the changes since its last sync. A power cut
+ * applies one of several rules to that list, from "all is lost" to "each sector separately": a
+ * sector is new, old, or garbage where it was written. */
 #include "disk_files.h"
 
 #include <stdlib.h>
@@ -117,11 +118,11 @@ void node_fail_sync(struct node *node)
         change->doomed = true;
 }
 
-/* ---- the power ---- */
+/* ---- power cuts ---- */
 
 enum rule { ALL_LOST, ALL_KEPT, FIRST_KEPT, ANY_KEPT, ANY_SECTOR, RULES };
 
-/* New, old or garbage, sector by sector. */
+/* Makes each sector new, old or garbage. */
 static void tear(struct bytes *bytes, const struct change *change, struct chance *chance)
 {
     size_t at = 0;

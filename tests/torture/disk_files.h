@@ -1,6 +1,7 @@
-/* The files of the disk: what is seen, what survives. Used under the disk's lock. */
-#ifndef PRSERVD_TEST_DISK_FILES_H
-#define PRSERVD_TEST_DISK_FILES_H
+/* SPDX-License-Identifier: MIT */
+/* The files of the disk: their visible and their durable content. Used under the disk's lock. */
+#ifndef PRSERVD_DISK_FILES_H
+#define PRSERVD_DISK_FILES_H
 
 #include "chance.h"
 
@@ -13,20 +14,20 @@ struct bytes {
     size_t room;
 };
 
-/* Something that was done to a file and not synced. */
+/* A change of a file that is not synced. */
 struct change {
     struct change *next;
     bool truncates;
-    bool doomed; /* a sync of it failed: it is not written any more, whatever is synced later */
+    bool doomed; /* its sync failed: later syncs do not write it either */
     size_t offset;
-    size_t size; /* of data; or what it is truncated to */
+    size_t size; /* of the data, or the new size of the file */
     unsigned char data[];
 };
 
 struct locks;
 
 struct node {
-    struct node *next; /* all there ever were */
+    struct node *next; /* of all nodes */
     struct bytes seen;
     struct bytes durable;
     struct change *changes;
@@ -48,7 +49,7 @@ struct files {
 };
 
 struct node *files_new_node(struct files *files);
-/* The name's entry; NULL if create is false and there is none, or none is free. */
+/* Returns the entry of the name, or NULL if it is missing and not created, or none is free. */
 struct name *files_find(struct files *files, const char *text, bool create);
 void files_sync_folder(struct files *files);
 void files_free(struct files *files);
@@ -56,10 +57,10 @@ void files_free(struct files *files);
 void node_write(struct node *node, const void *data, size_t size, size_t offset);
 void node_truncate(struct node *node, size_t size);
 void node_sync(struct node *node);
-/* As Linux does it: what could not be written is forgotten, the next sync succeeds. */
+/* Discards the unsynced changes, as Linux does: the next sync succeeds. */
 void node_fail_sync(struct node *node);
 
-/* Takes away what need not survive. */
+/* Discards changes that need not survive. */
 void files_cut_power(struct files *files, struct chance *chance);
 
 #endif

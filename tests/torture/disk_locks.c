@@ -1,5 +1,6 @@
-/* Each file has one `struct locks`, made when it is first asked for: who holds what of it.
- * Nobody waits: what can't be had now is refused, and SQLite says that the file is busy. */
+/* SPDX-License-Identifier: MIT */
+/* Each file has one `struct locks`, created upon its first use. No call waits: a lock that is not
+ * free is refused, and SQLite reports that the file is busy. */
 #include "disk_locks.h"
 
 #include "disk_files.h"
@@ -10,17 +11,17 @@
 /* Locks and shared memory of a file; its holders may belong to several owners. */
 struct locks {
     unsigned n_shared; /* holders at SHARED or above */
-    const struct holder *reserved;
-    const struct holder *pending;
-    const struct holder *exclusive;
+    const struct lock_holder *reserved;
+    const struct lock_holder *pending;
+    const struct lock_holder *exclusive;
     void *regions[LOCKS_REGIONS];
     size_t n_regions;
     unsigned n_mapped; /* holders */
     unsigned shm_shared[SQLITE_SHM_NLOCK];
-    const struct holder *shm_exclusive[SQLITE_SHM_NLOCK];
+    const struct lock_holder *shm_exclusive[SQLITE_SHM_NLOCK];
 };
 
-static struct locks *locks_of(const struct holder *holder)
+static struct locks *locks_of(const struct lock_holder *holder)
 {
     if (!holder->node->locks)
         holder->node->locks = calloc(1, sizeof(struct locks));
@@ -29,7 +30,7 @@ static struct locks *locks_of(const struct holder *holder)
     return holder->node->locks;
 }
 
-void locks_lower(struct holder *holder, int level)
+void locks_lower(struct lock_holder *holder, int level)
 {
     struct locks *locks = locks_of(holder);
 
@@ -46,7 +47,7 @@ void locks_lower(struct holder *holder, int level)
     holder->level = level < holder->level ? level : holder->level;
 }
 
-bool locks_raise(struct holder *holder, int level)
+bool locks_raise(struct lock_holder *holder, int level)
 {
     struct locks *locks = locks_of(holder);
 
@@ -76,7 +77,7 @@ bool locks_raise(struct holder *holder, int level)
     return true;
 }
 
-void locks_release_shm(struct holder *holder, int first, int n)
+void locks_release_shm(struct lock_holder *holder, int first, int n)
 {
     struct locks *locks = locks_of(holder);
 
@@ -90,7 +91,7 @@ void locks_release_shm(struct holder *holder, int first, int n)
     }
 }
 
-bool locks_take_shm(struct holder *holder, int first, int n, bool exclusive)
+bool locks_take_shm(struct lock_holder *holder, int first, int n, bool exclusive)
 {
     struct locks *locks = locks_of(holder);
 
@@ -113,7 +114,7 @@ bool locks_take_shm(struct holder *holder, int first, int n, bool exclusive)
     return true;
 }
 
-void *locks_map(struct holder *holder, size_t region, size_t size, bool extend)
+void *locks_map(struct lock_holder *holder, size_t region, size_t size, bool extend)
 {
     struct locks *locks = locks_of(holder);
 
@@ -128,8 +129,8 @@ void *locks_map(struct holder *holder, size_t region, size_t size, bool extend)
     return region < locks->n_regions ? locks->regions[region] : NULL;
 }
 
-/* Where the last goes, the shared memory is begun anew: so does the unix VFS. */
-void locks_unmap(struct holder *holder)
+/* The shared memory is cleared when its last user closes it, as the unix VFS does. */
+void locks_unmap(struct lock_holder *holder)
 {
     struct locks *locks = locks_of(holder);
 
@@ -144,7 +145,7 @@ void locks_unmap(struct holder *holder)
     locks->n_regions = 0;
 }
 
-bool locks_are_reserved(const struct holder *holder)
+bool locks_are_reserved(const struct lock_holder *holder)
 {
     return locks_of(holder)->reserved != NULL;
 }

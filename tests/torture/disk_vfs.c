@@ -1,7 +1,8 @@
-/* SQLite's side of the disk: its methods for files, and for the folder they are in.
+/* SPDX-License-Identifier: MIT */
+/* The disk as a VFS of SQLite: methods of files, and of the folder.
  *
- * Every call takes the disk's lock, and goes through faults_step(), which counts it and may let
- * it fail. The shared memory itself is used without the lock, as SQLite means it. */
+ * Every call takes the disk's lock and goes through faults_step(), which counts it and may let it
+ * fail. The shared memory itself is used without the lock, as SQLite requires. */
 #include "disk_vfs.h"
 
 #include "disk_faults.h"
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- a file's methods ---- */
+/* ---- methods of files ---- */
 
 static int file_close(sqlite3_file *file)
 {
@@ -47,7 +48,7 @@ static int file_read(sqlite3_file *file, void *data, int size, sqlite3_int64 off
     return have < (size_t)size ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
 }
 
-/* A write that fails may have done a part of its work. */
+/* A write that fails may have written a part. */
 static int file_write(sqlite3_file *file, const void *data, int size, sqlite3_int64 offset)
 {
     struct handle *handle = (struct handle *)file;
@@ -167,13 +168,13 @@ static int file_control(sqlite3_file *file, int operation, void *argument)
 static int file_sector_size(sqlite3_file *file)
 {
     (void)file;
-    return 4096; /* as the unix VFS; the disk tears smaller ones */
+    return 4096; /* as in the unix VFS; the disk tears smaller ones */
 }
 
 static int file_characteristics(sqlite3_file *file)
 {
     (void)file;
-    return SQLITE_IOCAP_POWERSAFE_OVERWRITE; /* as the unix VFS */
+    return SQLITE_IOCAP_POWERSAFE_OVERWRITE; /* as in the unix VFS */
 }
 
 static int file_shm_map(
@@ -249,7 +250,7 @@ static const sqlite3_io_methods methods = {
     .xShmUnmap = file_shm_unmap,
 };
 
-/* ---- the folder's methods ---- */
+/* ---- methods of the folder ---- */
 
 static int vfs_open(
     sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags, int *flags_out)
@@ -337,7 +338,7 @@ static int vfs_randomness(sqlite3_vfs *vfs, int size, char *bytes)
 
 void disk_vfs_register(struct disk *disk)
 {
-    static sqlite3_vfs vfs; /* SQLite keeps it */
+    static sqlite3_vfs vfs; /* kept by SQLite */
     const sqlite3_vfs *usual = sqlite3_vfs_find(NULL);
 
     vfs = (sqlite3_vfs){

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* The disk as SQLite sees it. */
-#ifndef PRSERVD_TEST_DISK_VFS_H
-#define PRSERVD_TEST_DISK_VFS_H
+#ifndef PRSERVD_DISK_VFS_H
+#define PRSERVD_DISK_VFS_H
 
 struct disk;
 

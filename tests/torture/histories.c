@@ -1,8 +1,9 @@
-/* Records histories of many clients of several real servers on one database, or on a chain of
- * them, and looks whether the promises hold in each.
+/* SPDX-License-Identifier: MIT */
+/* Records histories of many clients of real servers on one database, or on a chain of databases,
+ * and checks whether each history keeps the promises.
  *
- *     round:  new packages, some thousand requests, servers killed and links broken meanwhile
- *             → all is answered or lost → every row is read → the checker (history.h)
+ *     round:  some thousand requests about new packages, with kills and network faults
+ *             → all are answered or lost → every row is read → the checker (history.h)
  */
 #include "histories.h"
 
@@ -18,25 +19,26 @@
 #include <unistd.h>
 
 #define DRAIN_MS 60000
-#define ROUND_MS \
-    2000 /* then it asks nothing more: where links swallow requests it would take long */
+#define ROUND_MS 2000 /* after which no more requests are sent: lost ones take long */
 #define MOST_SENTENCES 20
 
 struct options {
-    uint64_t seed, seconds, operations, round, kills_ms;
+    uint64_t seed, seconds, operations, round, kills_ms, removals_ms;
     unsigned writers, chain, clients, depth;
-    bool sql_writer, steady_links;
-    const char *on_strike, *file, *program;
+    bool sql_writer, steady_network, rollbacks;
+    const char *on_kill, *file, *program;
 };
 
 struct run {
     const struct options *options;
     struct servers servers;
-    struct links *links;
+    struct network *network;
     struct clients *clients;
     struct sql_writer *sql_writer;
     atomic_ullong ticks;
-    struct strikes strikes;
+    struct faults faults;
+    struct rollbacks rollbacks;
+    struct removals removals;
     uint64_t dice;
     struct history_rules rules;
     uint64_t rounds, operations, rows, broken, stuck;
@@ -53,7 +55,7 @@ static void say(void *context, const char *sentence)
         printf("round %" PRIu64 ": %s\n", run->rounds, sentence);
 }
 
-/* From some server of each database; what one of them does not give another has to. */
+/* Reads the rows from one server of each database; if it fails, from another one. */
 static bool add_rows(struct run *run, struct round *round)
 {
     for (unsigned database = 0; database < run->rules.n_databases; database++) {
@@ -65,6 +67,7 @@ static bool add_rows(struct run *run, struct round *round)
             struct server *server = &run->servers.list[dice(&run->dice, run->servers.n)];
 
             servers_look_after(&run->servers, clock_ms());
+            (void)removals_turn(&run->removals, false);
             if (server->database == database)
                 is_done = rows_add(server, round);
             if (!is_done && history_length(round->history) != before)
@@ -78,6 +81,12 @@ static bool add_rows(struct run *run, struct round *round)
     return true;
 }
 
+/* Every second round has a rollback. */
+static bool has_rollback(const struct run *run)
+{
+    return run->options->rollbacks && run->rounds % 2 == 0;
+}
+
 static void ask_all(struct run *run, struct round *round)
 {
     uint64_t give_up_ms = UINT64_MAX;
@@ -85,11 +94,18 @@ static void ask_all(struct run *run, struct round *round)
 
     while (clients_turn(run->clients, round)) {
         uint64_t now_ms = clock_ms();
+        bool may_kill = removals_turn(&run->removals, round->left > 0);
 
+        if (has_rollback(run)) {
+            rollbacks_turn(&run->rollbacks);
+            until_ms = rollbacks_are_over(&run->rollbacks) ? until_ms : now_ms + ROUND_MS;
+        }
         if (now_ms >= until_ms)
             round->left = 0;
-        if (round->left > 0)
-            strikes_turn(&run->strikes);
+        if (has_rollback(run))
+            round->left = rollbacks_are_over(&run->rollbacks) ? round->left : run->options->round;
+        else if (round->left > 0 && may_kill)
+            faults_turn(&run->faults);
         else if (give_up_ms == UINT64_MAX)
             give_up_ms = now_ms + DRAIN_MS;
         servers_look_after(&run->servers, now_ms);
@@ -100,13 +116,27 @@ static void ask_all(struct run *run, struct round *round)
     }
 }
 
-/* With few requests under way, a server is caught that looks too seldom; with many, one that
- * mixes them up. */
+/* Varies the depth: few requests under way reveal a server that does not notice new rows, many
+ * reveal one that confuses requests. */
 static unsigned choose_depth(struct run *run)
 {
     unsigned depths[] = {1, 2, run->options->depth};
 
     return depths[run->rounds % 3];
+}
+
+static void check_round(struct run *run, struct round *round)
+{
+    if (has_rollback(run)) {
+        (void)rollbacks_check(&run->rollbacks, round->history, say, run);
+        return;
+    }
+    run->rules.is_complete = add_rows(run, round);
+    if (!run->rules.is_complete) {
+        run->stuck++;
+        printf("round %" PRIu64 ": the rows can't be read\n", run->rounds);
+    }
+    (void)history_check(round->history, &run->rules, say, run);
 }
 
 static void play_round(struct run *run)
@@ -122,16 +152,13 @@ static void play_round(struct run *run)
         (int)getpid(), run->rounds);
     if (run->sql_writer)
         sql_writer_begin(run->sql_writer, round.name);
+    if (has_rollback(run))
+        rollbacks_begin(&run->rollbacks);
     ask_all(run, &round);
     run->operations += history_length(round.history);
     if (run->sql_writer)
         sql_writer_finish(run->sql_writer, round.history);
-    run->rules.is_complete = add_rows(run, &round);
-    if (!run->rules.is_complete) {
-        run->stuck++;
-        printf("round %" PRIu64 ": the rows can't be read\n", run->rounds);
-    }
-    (void)history_check(round.history, &run->rules, say, run);
+    check_round(run, &round);
     if (run->broken > before)
         printf("round %" PRIu64 " broke %" PRIu64 " promises\n", run->rounds, run->broken - before);
     history_free(round.history);
@@ -143,15 +170,15 @@ static void play_round(struct run *run)
 static void lay_out(struct run *run)
 {
     const struct options *options = run->options;
-    bool fail = !options->steady_links;
+    bool fail = !options->steady_network;
 
-    run->links = links_create(&run->servers, options->seed + 1, fail);
+    run->network = network_create(&run->servers, options->seed + 1, fail);
     run->rules.n_databases = options->chain + 1;
     run->rules.upstreams_fail = options->chain > 0 && (fail || options->kills_ms > 0);
     for (unsigned database = 0; database <= options->chain; database++) {
         run->rules.upstream_of[database] = (int)database - 1;
         if (database > 0)
-            run->servers.ports[database] = links_add(run->links, database - 1);
+            run->servers.ports[database] = network_add(run->network, database - 1);
         for (unsigned i = 0; i < options->writers; i++)
             servers_add(&run->servers, database, false);
         servers_add(&run->servers, database, true);
@@ -178,7 +205,7 @@ static void wait_for(struct run *run, const struct server *server)
     (void)close(fd);
 }
 
-/* A read-only server needs a database. */
+/* Starts the read-write servers first: a read-only one needs a database. */
 static void start_all(struct run *run)
 {
     for (int round = 0; round < 2; round++) {
@@ -204,14 +231,20 @@ static void begin(struct run *run, const struct options *options)
     run->servers.program = options->program;
     run->servers.folder = run->folder;
     run->servers.file = options->file;
-    run->servers.may_give_up = options->on_strike != NULL;
-    run->strikes = (struct strikes){.servers = &run->servers,
-        .command = options->on_strike,
+    run->servers.may_give_up = options->on_kill != NULL || options->removals_ms > 0;
+    run->removals = (struct removals){.servers = &run->servers,
+        .n_databases = options->chain + 1,
+        .every_ms = options->removals_ms,
+        .dice = options->seed + 5};
+    run->faults = (struct faults){.servers = &run->servers,
+        .command = options->on_kill,
         .every_ms = options->kills_ms,
         .dice = options->seed + 4};
+    run->rollbacks = (struct rollbacks){
+        .servers = &run->servers, .ticks = &run->ticks, .dice = options->seed + 5};
     lay_out(run);
     start_all(run);
-    links_start(run->links);
+    network_start(run->network);
     run->clients = clients_create(&run->servers, options->clients, &run->ticks, options->seed + 2);
     servers_file(&run->servers, 0, file);
     if (options->sql_writer)
@@ -222,11 +255,12 @@ static void remove_folder(struct run *run)
 {
     char path[640];
 
+    removals_clean(&run->removals);
     for (unsigned i = 0; i < run->servers.n; i++)
         (void)unlink(run->servers.list[i].address);
     for (unsigned database = 0; !run->options->file && database < run->rules.n_databases;
          database++) {
-        static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+        static const char *const ends[] = {"", "-wal", "-shm", "-journal", "-mark", "-copy"};
 
         for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
             (void)snprintf(path, sizeof path, "%s/pr-%u.sqlite3%s", run->folder, database, ends[i]);
@@ -235,35 +269,41 @@ static void remove_folder(struct run *run)
     }
     (void)snprintf(path, sizeof path, "%s/log", run->folder);
     (void)unlink(path);
+    (void)snprintf(path, sizeof path, "%s/floors", run->folder);
+    (void)unlink(path);
     (void)rmdir(run->folder);
 }
 
 static bool report(struct run *run, uint64_t took_ms)
 {
-    uint64_t nonsense = clients_nonsense(run->clients);
-    bool is_good = run->broken == 0 && run->stuck == 0 && nonsense == 0 && run->servers.died == 0 &&
-                   run->strikes.failures == 0;
+    uint64_t invalid = clients_invalid(run->clients);
+    bool is_good = run->broken == 0 && run->stuck == 0 && invalid == 0 && run->servers.died == 0 &&
+                   run->faults.failures == 0 && run->rollbacks.unnoticed == 0 &&
+                   run->removals.failures == 0;
 
     printf("%" PRIu64 " operations in %" PRIu64 " rounds, seed %" PRIu64
            ": %u servers, %u databases, "
            "%" PRIu64 " answers, %" PRIu64 " errors, %" PRIu64 " rows of another program; "
-           "%.1f s, %.0f operations a second; %" PRIu64 " kills, %" PRIu64 " commands; %" PRIu64
-           " broken promises\n",
+           "%.1f s, %.0f operations a second; %" PRIu64 " kills, %" PRIu64 " commands, %" PRIu64
+           " removals; %" PRIu64 " broken promises\n",
         run->operations, run->rounds, run->options->seed, run->servers.n, run->rules.n_databases,
         clients_answers(run->clients), clients_errors(run->clients),
         run->sql_writer ? sql_writer_rows(run->sql_writer) : 0, (double)took_ms / 1000,
         (double)run->operations * 1000 / (double)(took_ms ? took_ms : 1), run->servers.kills,
-        run->strikes.commands, run->broken);
+        run->faults.commands, run->removals.count, run->broken);
+    if (run->options->rollbacks)
+        printf("%" PRIu64 " rollbacks, %" PRIu64 " of them unnoticed\n", run->rollbacks.count,
+            run->rollbacks.unnoticed);
     if (!is_good)
-        printf("%" PRIu64 " times stuck, %" PRIu64 " answers that are none, %" PRIu64
+        printf("%" PRIu64 " times stuck, %" PRIu64 " invalid answers, %" PRIu64
                " servers ended by themselves, %" PRIu64 " commands failed; left in %s\n",
-            run->stuck, nonsense, run->servers.died, run->strikes.failures, run->folder);
+            run->stuck, invalid, run->servers.died, run->faults.failures, run->folder);
     return is_good;
 }
 
 static bool play(const struct options *options)
 {
-    static struct run run; /* too large for the stack, and the links keep a pointer to it */
+    static struct run run; /* too large for the stack, and the network keeps a pointer to it */
     uint64_t began_ms, took_ms = 0;
     bool is_good;
 
@@ -274,8 +314,8 @@ static bool play(const struct options *options)
         play_round(&run);
         took_ms = clock_ms() - began_ms;
     }
-    strikes_finish(&run.strikes);
-    links_free(run.links);
+    faults_finish(&run.faults);
+    network_free(run.network);
     servers_stop(&run.servers);
     is_good = report(&run, took_ms);
     clients_free(run.clients);
@@ -290,29 +330,37 @@ static bool play(const struct options *options)
 
 static void explain(void)
 {
-    puts("Usage: torture_histories [OPTION]...\n"
-         "Asks real servers, kills them, and looks whether their answers keep the promises.\n\n"
-         "  --seed N         of all that is chosen by chance [1]\n"
-         "  --seconds N      how long [5]\n"
-         "  --operations N   how many requests instead\n"
-         "  --round N        requests between two looks [10000]\n"
-         "  --writers N      read-write servers on each database, beside a read-only one [3]\n"
-         "  --clients N      connections to each server [4]\n"
-         "  --depth N        requests under way on each at most, in every third round [16]\n"
-         "  --chain N        databases on top of the first one; their links fail [0]\n"
-         "  --steady-links   ... they don't\n"
-         "  --kills MS       kill a server (sometimes all) about every MS milliseconds; 0: never "
-         "[250]\n"
-         "  --on-strike COMMAND\n"
-         "                   run it in the shell at the first kill and about every eighth, never\n"
-         "                   twice at once; servers may give up at their start then, and are\n"
-         "                   started again\n"
-         "  --sql-writer     another program writes to the first database as well (SQLite)\n"
-         "  --file FILE      the database of all servers, or PostgreSQL's; without --chain\n"
-         "  --prservd FILE   the program [beside this one]");
+    puts(
+        "Usage: torture_histories [OPTION]...\n"
+        "Sends requests to real servers, kills the servers, and checks whether their answers keep\n"
+        "the promises of doc/semantics.md.\n\n"
+        "  --seed N          seed of all random choices [1]\n"
+        "  --seconds N       duration [5]\n"
+        "  --operations N    number of requests, in place of --seconds\n"
+        "  --round N         number of requests between two checks [10000]\n"
+        "  --writers N       read-write servers on each database, beside a read-only one [3]\n"
+        "  --clients N       connections to each server [4]\n"
+        "  --depth N         most requests under way on a connection, in every third round [16]\n"
+        "  --chain N         databases below the first one; the network between them fails [0]\n"
+        "  --steady-network  the network does not fail\n"
+        "  --kills MS        mean time between kills of a server, sometimes of all; 0: no kills\n"
+        "                    [250]\n"
+        "  --on-kill COMMAND\n"
+        "                    run COMMAND in the shell at the first kill and at about every "
+        "eighth,\n"
+        "                    never twice at the same time; servers whose start fails meanwhile\n"
+        "                    are started again\n"
+        "  --rollbacks       in every second round an older copy of the database is put back, and\n"
+        "                    all packages are raised after that (SQLite)\n"
+        "  --remove-files MS mean time between removals of a -wal or -shm, or moves of a database\n"
+        "                    away and back; servers that end because of that are started again\n"
+        "                    [0: none]\n"
+        "  --sql-writer      another program writes to the first database, too (SQLite)\n"
+        "  --file FILE       database of all servers, or a PostgreSQL URI; not with --chain\n"
+        "  --prservd FILE    the server to run [that of this build]");
 }
 
-/* False: there is no such option, or help is wanted. */
+/* Returns false for an unknown option, and for --help. */
 static bool take_option(struct options *options, int letter, char *word)
 {
     uint64_t number = word ? strtoull(word, NULL, 10) : 0;
@@ -343,13 +391,19 @@ static bool take_option(struct options *options, int letter, char *word)
         options->chain = (unsigned)number;
         break;
     case 'l':
-        options->steady_links = true;
+        options->steady_network = true;
         break;
     case 'k':
         options->kills_ms = number;
         break;
+    case 'm':
+        options->removals_ms = number;
+        break;
     case 'x':
-        options->on_strike = word;
+        options->on_kill = word;
+        break;
+    case 'b':
+        options->rollbacks = true;
         break;
     case 'q':
         options->sql_writer = true;
@@ -371,9 +425,10 @@ static void read_options(struct options *options, int n_words, char **words)
     static const struct option known[] = {{"seed", 1, NULL, 's'}, {"seconds", 1, NULL, 't'},
         {"operations", 1, NULL, 'o'}, {"round", 1, NULL, 'r'}, {"writers", 1, NULL, 'w'},
         {"clients", 1, NULL, 'c'}, {"depth", 1, NULL, 'd'}, {"chain", 1, NULL, 'u'},
-        {"steady-links", 0, NULL, 'l'}, {"kills", 1, NULL, 'k'}, {"on-strike", 1, NULL, 'x'},
-        {"sql-writer", 0, NULL, 'q'}, {"file", 1, NULL, 'f'}, {"prservd", 1, NULL, 'p'},
-        {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
+        {"steady-network", 0, NULL, 'l'}, {"kills", 1, NULL, 'k'}, {"on-kill", 1, NULL, 'x'},
+        {"remove-files", 1, NULL, 'm'}, {"rollbacks", 0, NULL, 'b'}, {"sql-writer", 0, NULL, 'q'},
+        {"file", 1, NULL, 'f'}, {"prservd", 1, NULL, 'p'}, {"help", 0, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
     int letter;
 
     while ((letter = getopt_long(n_words, words, "", known, NULL)) != -1) {
@@ -404,7 +459,11 @@ int main(int n_words, char **words)
         options.depth > MOST_DEPTH || options.clients == 0 ||
         (options.chain + 1) * (options.writers + 1) > MOST_SERVERS ||
         options.chain >= HISTORY_MOST_DATABASES ||
-        (options.file && (options.chain > 0 || options.sql_writer))) {
+        (options.file && (options.chain > 0 || options.sql_writer || options.rollbacks ||
+                             options.removals_ms > 0)) ||
+        (options.rollbacks &&
+            (options.chain > 0 || options.sql_writer || options.removals_ms > 0)) ||
+        (options.sql_writer && options.removals_ms > 0)) {
         fprintf(stderr, "these options can't be used together; see --help\n");
         return 2;
     }

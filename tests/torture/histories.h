@@ -1,8 +1,9 @@
-/* The pieces of torture_histories: servers, what strikes them, links between them, clients,
- * another program's writer. All but the links and the writer live on the main thread. Without
- * memory they abort. */
-#ifndef PRSERVD_TEST_HISTORIES_H
-#define PRSERVD_TEST_HISTORIES_H
+/* SPDX-License-Identifier: MIT */
+/* The modules of torture_histories: servers, faults, the network between servers, clients, and the
+ * writer of another program. All run on the main thread, except the network and that writer. If
+ * memory runs out, they abort. */
+#ifndef PRSERVD_HISTORIES_H
+#define PRSERVD_HISTORIES_H
 
 #include "history.h"
 
@@ -16,71 +17,112 @@
 struct server {
     unsigned database;
     bool read_only;
-    pid_t pid; /* 0: it does not run */
+    pid_t pid; /* 0: not running */
     uint64_t start_at_ms;
-    char address[108]; /* path of its socket */
+    uint64_t started_ms;
+    char address[108]; /* path of the socket */
 };
 
 struct servers {
     const char *program;
     const char *folder;
-    const char *file; /* of the user's choice, or NULL */
-    bool may_give_up; /* at its start, because what it stands on is away */
+    const char *file; /* given by the user, or NULL */
+    bool may_give_up; /* a start may fail because the database is away */
     struct server list[MOST_SERVERS];
     unsigned n;
-    unsigned ports[HISTORY_MOST_DATABASES]; /* of the links to the next database, or 0 */
+    unsigned ports[HISTORY_MOST_DATABASES]; /* of the upstream in the network, or 0 */
     uint64_t kills, died;
 };
 
+/* Returns a random number below limit. */
 uint64_t dice(uint64_t *state, uint64_t limit);
 
-/* A blocking or other socket to the server; -1: it can't be reached. */
+/* Returns a socket with these flags that is connected to the server, or -1. */
 int servers_connect(const struct server *server, int flags);
 void servers_add(struct servers *servers, unsigned database, bool read_only);
-/* Starts what is due, counts what ended by itself. */
+/* Starts servers that are due, and counts those that ended by themselves. */
 void servers_look_after(struct servers *servers, uint64_t now_ms);
 void servers_kill(struct servers *servers, struct server *server, uint64_t start_at_ms);
 void servers_stop(struct servers *servers);
 void servers_file(const struct servers *servers, unsigned database, char path[512]);
 
-/* ---- strikes ---- */
+/* ---- faults ---- */
 
-struct strikes {
+/* Kills of servers, and a command of the user that runs beside some of them. */
+struct faults {
     struct servers *servers;
-    const char *command; /* of the user's, for the shell; or NULL */
-    uint64_t every_ms;   /* on the average; 0: never */
-    uint64_t at_ms;      /* the next one */
+    const char *command; /* for the shell, or NULL */
+    uint64_t every_ms;   /* mean time between kills; 0: never */
+    uint64_t at_ms;      /* time of the next kill */
     uint64_t dice;
-    uint64_t command_in; /* so many strikes; 0: in the next one */
-    pid_t pid;           /* of the command under way, or 0 */
+    uint64_t command_in; /* number of kills until the command runs */
+    pid_t pid;           /* of the running command, or 0 */
     uint64_t commands, failures;
 };
 
-/* Strikes if it is time to. */
-void strikes_turn(struct strikes *strikes);
+/* Kills servers when it is time to. */
+void faults_turn(struct faults *faults);
 /* Waits for the command. */
-void strikes_finish(struct strikes *strikes);
+void faults_finish(struct faults *faults);
 
-/* ---- links ---- */
+/* ---- rollbacks: a copy of the first database is put back, and its packages are raised ---- */
 
-struct links;
+struct rollbacks {
+    struct servers *servers;
+    atomic_ullong *ticks;
+    uint64_t dice;
+    int step;
+    uint64_t at_ms;           /* time of the next step */
+    uint64_t put_back, ended; /* ticks: after the copy was put back, before packages were raised */
+    uint64_t count, unnoticed;
+};
 
-/* Carries what the servers of a database ask to those of the one below it. */
-struct links *links_create(const struct servers *servers, uint64_t seed, bool fail);
-/* Returns the port that leads to servers of this database. */
-unsigned links_add(struct links *links, unsigned database);
-void links_start(struct links *links);
-void links_free(struct links *links);
+/* Begins a rollback, which goes on with each turn until it is over. No kills meanwhile. */
+void rollbacks_begin(struct rollbacks *rollbacks);
+void rollbacks_turn(struct rollbacks *rollbacks);
+bool rollbacks_are_over(const struct rollbacks *rollbacks);
+/* Checks a round with a rollback; returns the number of broken promises. */
+uint64_t rollbacks_check(const struct rollbacks *rollbacks, struct history *history,
+    history_says_fn says, void *context);
+/* Files of databases that are removed while servers have them open. */
+struct removals {
+    struct servers *servers;
+    unsigned n_databases;
+    uint64_t every_ms; /* mean time between removals; 0: never */
+    uint64_t at_ms;    /* time of the next one */
+    uint64_t dice;
+    unsigned database; /* of the last removal */
+    uint64_t since_ms; /* time of the last removal */
+    bool is_unsafe;    /* the rows of a removed WAL are nowhere else */
+    uint64_t count, failures;
+};
+
+/* Removes something when it is time to and may_remove. Returns whether servers may be killed. */
+bool removals_turn(struct removals *removals, bool may_remove);
+/* Removes what servers have saved. */
+void removals_clean(const struct removals *removals);
+
+/* ---- the network ---- */
+
+struct network;
+
+/* Creates a proxy that forwards questions of the servers of one database to its upstream's. */
+struct network *network_create(const struct servers *servers, uint64_t seed, bool fail);
+/* Returns a port that leads to servers of this database. */
+unsigned network_add(struct network *network, unsigned database);
+void network_start(struct network *network);
+void network_free(struct network *network);
 
 /* ---- clients ---- */
 
-/* What a round asks for. */
+/* The requests of a round. */
 struct round {
     struct history *history;
-    uint32_t n_checksums[PACKAGES]; /* that were asked for so far */
-    uint64_t left;                  /* requests to be sent */
-    unsigned depth;                 /* requests under way on a connection, at most */
-    char name[64];                  /* with which the names of its packages begin */
+    uint32_t n_checksums[PACKAGES]; /* number of checksums asked for so far */
+    uint32_t latest[PACKAGES];      /* value of the last answer, or 0 */
+    uint64_t left;                  /* number of requests still to send */
+    unsigned depth;                 /* limit of requests under way on a connection */
+    char name[64];                  /* prefix of the names of its packages */
 };
 
 struct clients;
@@ -88,24 +130,24 @@ struct clients;
 struct clients *clients_create(
     struct servers *servers, unsigned per_server, atomic_ullong *ticks, uint64_t seed);
 void clients_free(struct clients *clients);
-/* Sends and receives for some milliseconds at most. False: nothing is under way nor left. */
+/* Sends and receives for a few milliseconds. Returns false if nothing is left or under way. */
 bool clients_turn(struct clients *clients, struct round *round);
-/* Ends connections whose answers don't come. */
+/* Closes connections whose answers don't arrive. */
 void clients_drop(struct clients *clients);
 uint64_t clients_answers(const struct clients *clients);
 uint64_t clients_errors(const struct clients *clients);
-uint64_t clients_nonsense(const struct clients *clients);
+uint64_t clients_invalid(const struct clients *clients);
 
-/* Adds every row of the round's packages. False: it could not be read. */
+/* Adds every row of the round's packages to the history. Returns false if that fails. */
 bool rows_add(const struct server *server, struct round *round);
 
-/* ---- another program's writer ---- */
+/* ---- the writer of another program ---- */
 
 struct sql_writer;
 
 struct sql_writer *sql_writer_create(const char *file, atomic_ullong *ticks, uint64_t seed);
 void sql_writer_begin(struct sql_writer *writer, const char *name);
-/* Waits until it is at rest, where it stays until the next round begins; adds its rows. */
+/* Pauses the writer until the next round, and adds its rows to the history. */
 void sql_writer_finish(struct sql_writer *writer, struct history *history);
 uint64_t sql_writer_rows(struct sql_writer *writer);
 void sql_writer_free(struct sql_writer *writer);

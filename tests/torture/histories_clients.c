@@ -1,10 +1,12 @@
-/* Many connections with requests under way on each. A request is noted when it is put into
- * the buffer, before it is sent, and its answer after it was read: so the notes never claim an
- * order that was none. */
+/* SPDX-License-Identifier: MIT */
+/* Many connections with several requests under way on each. A request is recorded before it is
+ * sent, and its answer after it was read, so that the history never claims an order that was not
+ * observed. */
 #include "histories.h"
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "revision/revision.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,7 +23,7 @@ struct connection {
     unsigned server;
     uint32_t number;
     uint64_t try_at_ms;
-    size_t under_way[MOST_DEPTH]; /* a ring of operations */
+    size_t under_way[MOST_DEPTH]; /* ring buffer of operations */
     unsigned first, n_under_way;
     struct buffer out;
     size_t n_in;
@@ -36,7 +38,7 @@ struct clients {
     struct connection *list;
     struct pollfd *polls;
     uint32_t n_numbers;
-    uint64_t answers, errors, nonsense;
+    uint64_t answers, errors, invalid;
 };
 
 struct clients *clients_create(
@@ -97,12 +99,34 @@ uint64_t clients_errors(const struct clients *clients)
     return clients->errors;
 }
 
-uint64_t clients_nonsense(const struct clients *clients)
+uint64_t clients_invalid(const struct clients *clients)
 {
-    return clients->nonsense;
+    return clients->invalid;
 }
 
 /* ---- questions ---- */
+
+/* Chooses a floor near the greatest revision: the last one that was seen, or some more. */
+static void choose_floor(
+    struct clients *clients, struct round *round, struct history_operation *operation)
+{
+    uint32_t latest = round->latest[operation->package];
+    uint64_t n_more = dice(&clients->dice, 4);
+    char *floor = strdup(latest ? history_revision(round->history, latest) : "0");
+
+    while (floor && n_more-- > 0) {
+        char *greater = revision_increase(floor);
+
+        free(floor);
+        floor = greater;
+    }
+    if (!floor)
+        abort();
+    operation->kind = HISTORY_FLOOR;
+    operation->history = false;
+    operation->value = history_value(round->history, text_of(floor));
+    free(floor);
+}
 
 static void choose(
     struct clients *clients, struct round *round, struct history_operation *operation)
@@ -113,7 +137,9 @@ static void choose(
 
     operation->package = package;
     operation->history = dice(&clients->dice, 3) == 0;
-    if (kind < 8) {
+    if (kind == 0 && !operation->read_only) {
+        choose_floor(clients, round, operation);
+    } else if (kind < 8) {
         operation->kind = HISTORY_TEST_PACKAGE;
     } else if (kind < 20) {
         operation->kind = HISTORY_MAX_PACKAGE_PR;
@@ -121,7 +147,7 @@ static void choose(
         operation->kind = kind < 40 ? HISTORY_TEST_PR : HISTORY_GET_PR;
         if (*n_checksums == 0 || dice(&clients->dice, 5) == 0) {
             operation->checksum = (*n_checksums)++;
-        } else { /* as likely one of the last, whose answer may not have come */
+        } else { /* or, as likely, a recent one, whose answer may be missing */
             uint32_t recent = *n_checksums < 12 ? *n_checksums : 12;
 
             operation->checksum = dice(&clients->dice, 2)
@@ -129,6 +155,22 @@ static void choose(
                                       : *n_checksums - 1 - (uint32_t)dice(&clients->dice, recent);
         }
     }
+}
+
+static void write_floor(struct connection *connection, const struct round *round,
+    const struct history_operation *operation)
+{
+    const char *value = history_revision(round->history, operation->value);
+    char text[512];
+    int length;
+
+    length = snprintf(text, sizeof text,
+        "{\"import-one\": {\"version\": \"%s-%u\", \"pkgarch\": \"all\", "
+        "\"checksum\": \"floor:%s\", \"value\": \"%s\"}}\n",
+        round->name, operation->package, value, value);
+    if (length >= (int)sizeof text)
+        abort();
+    buffer_append(&connection->out, text, (size_t)length);
 }
 
 static void write_request(struct connection *connection, const struct round *round,
@@ -141,6 +183,10 @@ static void write_request(struct connection *connection, const struct round *rou
     char text[256];
     int length;
 
+    if (operation->kind == HISTORY_FLOOR) {
+        write_floor(connection, round, operation);
+        return;
+    }
     length = snprintf(text, sizeof text,
         "{\"%s\": {\"version\": \"%s-%u\", \"pkgarch\": \"all\", \"checksum\": \"c%u\", "
         "\"history\": %s}}\n",
@@ -173,6 +219,7 @@ static bool read_value(
 {
     const char *value = line + strlen("{\"value\":");
     const char *end;
+    uint32_t number;
 
     value += strspn(value, " ");
     if (strncmp(value, "null", 4) == 0)
@@ -184,8 +231,11 @@ static bool read_value(
     end = *value == '"' ? strchr(value + 1, '"') : NULL;
     if (!end)
         return false;
-    operation->value = history_value(
+    number = history_value(
         history, (struct text){.bytes = value + 1, .length = (size_t)(end - value - 1)});
+    if (operation->kind == HISTORY_FLOOR && number != operation->value)
+        return false;
+    operation->value = number;
     return true;
 }
 
@@ -195,7 +245,7 @@ static void take_answer(
     struct history_operation *operation;
 
     if (connection->n_under_way == 0) {
-        clients->nonsense++;
+        clients->invalid++;
         return;
     }
     operation = history_at(round->history, connection->under_way[connection->first]);
@@ -204,11 +254,13 @@ static void take_answer(
     if (strncmp(line, "{\"value\":", 9) == 0 && read_value(line, round->history, operation)) {
         operation->answered = atomic_fetch_add(clients->ticks, 1) + 1;
         clients->answers++;
+        if (operation->value)
+            round->latest[operation->package] = operation->value;
     } else if (strncmp(line, "{\"invoke-error\":", 16) == 0) {
         clients->errors++;
     } else {
-        clients->nonsense++;
-        fprintf(stderr, "no answer: %.200s\n", line);
+        clients->invalid++;
+        fprintf(stderr, "invalid answer: %.200s\n", line);
     }
 }
 
@@ -244,7 +296,7 @@ static void receive(struct clients *clients, struct connection *connection, stru
 
 static void open_connection(struct clients *clients, struct connection *connection)
 {
-    static const char opening[] = "PRSERVICE 1.0\nneeds-headers: false\n\n";
+    static const char handshake[] = "PRSERVICE 1.0\nneeds-headers: false\n\n";
 
     connection->try_at_ms = clock_ms() + 10;
     connection->fd = servers_connect(&clients->servers->list[connection->server], SOCK_NONBLOCK);
@@ -252,7 +304,7 @@ static void open_connection(struct clients *clients, struct connection *connecti
         return;
     connection->number = ++clients->n_numbers;
     connection->first = 0;
-    buffer_append(&connection->out, opening, strlen(opening));
+    buffer_append(&connection->out, handshake, strlen(handshake));
 }
 
 static void send_more(struct connection *connection)

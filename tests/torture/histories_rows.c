@@ -1,4 +1,5 @@
-/* What is there in the end: every row of the round's packages, as a server exports them. */
+/* SPDX-License-Identifier: MIT */
+/* The rows at the end of a round: an export of all its packages. */
 #include "histories.h"
 
 #include "base/buffer.h"
@@ -19,8 +20,11 @@ static void add_row(json_t *row, const struct server *server, struct round *roun
 
     if (!checksum || !value)
         abort();
-    operation.checksum = (uint32_t)strtoul(checksum + 1, NULL, 10);
-    if (checksum[0] == 'f')
+    if (strncmp(checksum, "floor:", strlen("floor:")) == 0)
+        operation.kind = HISTORY_STORED_FLOOR;
+    else
+        operation.checksum = (uint32_t)strtoul(checksum + 1, NULL, 10);
+    if (checksum[0] == 'f' && operation.kind == HISTORY_STORED)
         operation.checksum |= HISTORY_FOREIGN;
     operation.value = history_value(round->history, text_of(value));
     (void)history_add(round->history, &operation);
@@ -40,7 +44,7 @@ static bool add_rows(const char *text, size_t length, const struct server *serve
     return is_good;
 }
 
-/* One message, which may be a chunk stream. */
+/* Reads one message, which may be a chunk stream. */
 static bool read_message(FILE *stream, struct buffer *message)
 {
     char *line = NULL;
@@ -58,14 +62,14 @@ static bool read_message(FILE *stream, struct buffer *message)
 
 bool rows_add(const struct server *server, struct round *round)
 {
-    const struct timeval patience = {.tv_sec = 30};
+    const struct timeval receive_timeout = {.tv_sec = 30};
     int fd = servers_connect(server, 0);
     FILE *stream = fd >= 0 ? fdopen(fd, "r+") : NULL;
     bool is_good = stream != NULL;
 
     if (!stream)
         return false;
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &receive_timeout, sizeof receive_timeout);
     (void)fprintf(stream, "PRSERVICE 1.0\nneeds-headers: false\n\n");
     for (uint32_t package = 0; is_good && package < PACKAGES; package++) {
         struct buffer message = {0};

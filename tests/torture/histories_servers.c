@@ -1,5 +1,6 @@
-/* Real servers: each has a socket in the folder of the run, so that it is found again after a
- * kill. They end with the program, however that ends. */
+/* SPDX-License-Identifier: MIT */
+/* Real servers: each has a socket in the folder of the run, so that clients find it again after a
+ * kill. They end with this program, even if that is killed. */
 #include "histories.h"
 
 #include <errno.h>
@@ -56,13 +57,13 @@ void servers_add(struct servers *servers, unsigned database, bool read_only)
 
 static _Noreturn void become(const struct servers *servers, const struct server *server)
 {
-    char bind[128], file[512], upstream[32], log[512];
-    const char *words[16] = {
-        servers->program, "--file", file, "--bind", bind, "--loglevel", "WARNING"};
+    char program[512], bind[128], file[512], upstream[32], log[512];
+    char *words[16] = {program, "--file", file, "--bind", bind, "--loglevel", "WARNING"};
     size_t n_words = 7;
     int fd;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)snprintf(program, sizeof program, "%s", servers->program);
     (void)snprintf(bind, sizeof bind, "unix://%s", server->address);
     (void)snprintf(log, sizeof log, "%s/log", servers->folder);
     servers_file(servers, server->database, file);
@@ -76,7 +77,7 @@ static _Noreturn void become(const struct servers *servers, const struct server 
     fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (fd >= 0)
         (void)dup2(fd, STDERR_FILENO);
-    (void)execv(servers->program, (char *const *)words);
+    (void)execv(program, words);
     _exit(127);
 }
 
@@ -89,7 +90,7 @@ static void start(struct servers *servers, struct server *server)
         become(servers, server);
 }
 
-/* One that finds no database at its start ends with status 1 after some time. */
+/* A server that finds no database at its start exits with status 1 after some time. */
 static bool gave_up(const struct servers *servers, int status)
 {
     return servers->may_give_up && WIFEXITED(status) && WEXITSTATUS(status) == 1;
@@ -114,8 +115,10 @@ void servers_look_after(struct servers *servers, uint64_t now_ms)
             server->pid = 0;
             server->start_at_ms = now_ms + 200;
         }
-        if (server->pid == 0 && now_ms >= server->start_at_ms)
+        if (server->pid == 0 && now_ms >= server->start_at_ms) {
+            server->started_ms = now_ms;
             start(servers, server);
+        }
     }
 }
 
@@ -130,7 +133,7 @@ void servers_kill(struct servers *servers, struct server *server, uint64_t start
     servers->kills++;
 }
 
-/* One that was started just now knows of no signal yet. */
+/* A server that has just been started does not handle signals yet. */
 static bool ended_well(const struct servers *servers, int status)
 {
     return status == 0 || gave_up(servers, status) ||
@@ -149,7 +152,7 @@ void servers_stop(struct servers *servers)
         if (servers->list[i].pid > 0 && waitpid(servers->list[i].pid, &status, 0) > 0 &&
             !ended_well(servers, status)) {
             servers->died++;
-            fprintf(stderr, "server %u did not end well, status %d\n", i, status);
+            fprintf(stderr, "server %u ended with an error, status %d\n", i, status);
         }
         servers->list[i].pid = 0;
     }

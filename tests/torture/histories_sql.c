@@ -1,6 +1,7 @@
-/* A second writer as BitBake's server is one: it looks for the greatest value and inserts a
- * greater one in plain SQL, each a transaction of its own, so that what others store between
- * the two goes unnoticed. Its checksums are its own. */
+/* SPDX-License-Identifier: MIT */
+/* Another program that writes to the database as BitBake's server does: it looks up the greatest
+ * value and inserts a greater one in two transactions, so that it misses rows that others store
+ * in between. No server uses its checksums. */
 #include "histories.h"
 
 #include "revision/revision.h"
@@ -23,8 +24,8 @@ struct sql_writer {
     uint64_t dice;
     atomic_bool stop;
     pthread_t thread;
-    pthread_mutex_t mutex; /* guards all below */
-    char name[64];         /* of the round; "": none */
+    pthread_mutex_t mutex; /* guards the members below */
+    char name[64];         /* of the round, or empty */
     uint32_t n_checksums;
     struct row *rows;
     size_t n_rows, most_rows;

@@ -1,22 +1,22 @@
+/* SPDX-License-Identifier: MIT */
 #include "history.h"
 
+#include "base/map.h"
 #include "revision/revision.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 struct value {
-    UT_hash_handle hh;
+    struct map_entry revision;
     uint32_t number;
     bool is_revision;
-    char revision[];
 };
 
 struct history {
     struct history_operation *operations;
     size_t n_operations;
     size_t most_operations;
-    struct value *table;
+    struct map table;
     struct value **values; /* by number, from 1 */
     uint32_t n_values;
 };
@@ -35,14 +35,9 @@ struct history *history_create(void)
 
 void history_free(struct history *history)
 {
-    struct value *value, *next;
-
     if (!history)
         return;
-    HASH_ITER (hh, history->table, value, next) {
-        HASH_DEL(history->table, value);
-        free(value);
-    }
+    map_clear(&history->table, free);
     free(history->values);
     free(history->operations);
     free(history);
@@ -50,12 +45,10 @@ void history_free(struct history *history)
 
 static uint32_t add_value(struct history *history, struct text revision)
 {
-    struct value *value = must_have(calloc(1, sizeof *value + revision.length + 1));
+    struct value *value = must_have(map_find_or_add(&history->table, revision, sizeof *value));
 
-    memcpy(value->revision, revision.bytes, revision.length);
     value->is_revision = revision_is_valid(revision.bytes, revision.length);
     value->number = ++history->n_values;
-    HASH_ADD_KEYPTR(hh, history->table, value->revision, revision.length, value);
     history->values = must_have(
         reallocarray(history->values, (size_t)history->n_values + 1, sizeof(struct value *)));
     history->values[value->number] = value;
@@ -64,15 +57,14 @@ static uint32_t add_value(struct history *history, struct text revision)
 
 uint32_t history_value(struct history *history, struct text revision)
 {
-    struct value *value;
+    const struct value *value = map_find(&history->table, revision);
 
-    HASH_FIND(hh, history->table, revision.bytes, revision.length, value);
     return value ? value->number : add_value(history, revision);
 }
 
 const char *history_revision(const struct history *history, uint32_t value)
 {
-    return history->values[value]->revision;
+    return history->values[value]->revision.key.bytes;
 }
 
 bool history_is_revision(const struct history *history, uint32_t value)

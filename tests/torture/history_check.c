@@ -1,13 +1,15 @@
-/* One package in one database after the other, in three goes over its operations:
+/* SPDX-License-Identifier: MIT */
+/* The checker goes through the packages of each database one by one, in three passes over the
+ * operations of a package:
  *
- *   1. what does not depend on time: whose each value is, what each checksum's first value is;
- *   2. in the order in which they were sent (history_order.c);
- *   3. what was answered against the rows that are there in the end.
+ *   1. what does not depend on time: the owner of each value, the first value of each checksum;
+ *   2. in the order of sending (history_order.c);
+ *   3. answers against the rows at the end.
  *
- * Before that, answers that are no revision are told and put aside.
+ * Before that, answers that are not revisions are reported and removed.
  *
- * Values are compared by their ranks, which are found once. So the time it takes is that of
- * sorting; what is under way at the same moment is gone through for each operation. */
+ * Values are compared by rank, and ranks are computed once, so that sorting dominates the time.
+ * For each operation, those under way at the same time are searched. */
 #include "history_check.h"
 
 #include "revision/revision.h"
@@ -21,7 +23,18 @@ static void *must_have(void *memory)
     return memory;
 }
 
-/* ---- 1. what does not depend on time ---- */
+/* ---- pass 1: independent of time ---- */
+
+/* A floor may share its value with a content, so it does not own it. */
+static void note_floor(struct checker *checker, const struct history_operation *operation)
+{
+    struct owner *owner = &checker->owners[checker_rank(checker, operation)];
+
+    if (operation->kind == HISTORY_FLOOR)
+        owner->floor_mark = checker->mark;
+    else
+        owner->stored_floor_mark = owner->any_mark = checker->mark;
+}
 
 static void claim(struct checker *checker, uint32_t number)
 {
@@ -63,7 +76,7 @@ static void note_asked(struct checker *checker, struct group *group, uint32_t nu
     const struct history_operation *operation = checker_at(checker, number);
     struct content *content = checker_content(checker, operation);
 
-    if (operation->sent < content->asked)
+    if (operation_stores(operation) && operation->sent < content->asked)
         content->asked = operation->sent;
     if (operation->sent < group->asked)
         group->asked = operation->sent;
@@ -74,19 +87,21 @@ static void look_without_time(struct checker *checker, struct group *group)
     for (size_t i = 0; i < group->n_sent; i++) {
         const struct history_operation *operation = checker_at(checker, group->sent[i]);
 
-        if (operation_stores(operation))
+        if (operation_stores(operation) || operation->kind == HISTORY_FLOOR)
             note_asked(checker, group, group->sent[i]);
+        if (operation->kind == HISTORY_FLOOR || operation->kind == HISTORY_STORED_FLOOR)
+            note_floor(checker, operation);
         if (operation->kind == HISTORY_STORED ||
             (operation->kind != HISTORY_FOREIGN_ROW && operation_shows_row(operation)))
             claim(checker, group->sent[i]);
-        if (operation->kind != HISTORY_STORED && operation_shows_row(operation))
+        if (!operation_is_stored(operation) && operation_shows_row(operation))
             note_first(checker, group->sent[i]);
         if (operation_shows_package(operation))
             group->answered[group->n_answered++] = group->sent[i];
     }
 }
 
-/* ---- 3. what is there in the end ---- */
+/* ---- pass 3: the rows at the end ---- */
 
 static void look_for(struct checker *checker, const struct history_operation *operation)
 {
@@ -95,8 +110,10 @@ static void look_for(struct checker *checker, const struct history_operation *op
 
     if (operation_has_checksum(operation) && !operation_is_foreign(operation))
         is_there = owner->stored_mark == checker->mark && owner->checksum == operation->checksum;
+    else if (operation->kind == HISTORY_FLOOR)
+        is_there = owner->stored_floor_mark == checker->mark;
     if (!is_there)
-        checker_complain(checker, 5, operation, "no such row is there in the end", NOBODY);
+        checker_complain(checker, 5, operation, "this row is missing at the end", NOBODY);
 }
 
 static void look_at_rows(struct checker *checker, const struct group *group)
@@ -108,7 +125,10 @@ static void look_at_rows(struct checker *checker, const struct group *group)
             look_for(checker, operation);
         else if (operation->kind == HISTORY_STORED && !operation_is_foreign(operation) &&
                  checker_content(checker, operation)->asked == HISTORY_NEVER)
-            checker_complain(checker, 1, operation, "nobody has asked for it", NOBODY);
+            checker_complain(checker, 1, operation, "it was never asked for", NOBODY);
+        else if (operation->kind == HISTORY_STORED_FLOOR &&
+                 checker->owners[checker_rank(checker, operation)].floor_mark != checker->mark)
+            checker_complain(checker, NO_PROMISE, operation, "it was never stored", NOBODY);
     }
 }
 
@@ -200,21 +220,21 @@ static void check_packages(struct checker *checker, size_t n_operations)
     }
 }
 
-/* ---- the whole ---- */
+/* ---- all packages ---- */
 
-/* An answer that is no revision says nothing more: what was asked counts as not answered. */
+/* Removes an answer that is not a revision: its request counts as not answered. */
 static bool put_aside(
     struct checker *checker, struct history *history, struct history_operation *operation)
 {
     if (operation->value == 0 || history_is_revision(history, operation->value))
         return false;
-    checker_complain(checker, NO_PROMISE, operation, "that is no revision", NOBODY);
+    checker_complain(checker, NO_PROMISE, operation, "this is not a revision", NOBODY);
     operation->value = 0;
     operation->answered = HISTORY_NEVER;
     return true;
 }
 
-/* Returns how many operations are left to be looked at. */
+/* Returns the number of operations to check. */
 static size_t choose_operations(struct checker *checker, struct history *history)
 {
     size_t n = 0;
@@ -222,7 +242,7 @@ static size_t choose_operations(struct checker *checker, struct history *history
     for (uint32_t i = 0; i < history_length(history); i++) {
         struct history_operation *operation = history_at(history, i);
 
-        if (!put_aside(checker, history, operation) || operation->kind != HISTORY_STORED)
+        if (!put_aside(checker, history, operation) || !operation_is_stored(operation))
             checker->order[n++] = i;
     }
     return n;
@@ -230,8 +250,10 @@ static size_t choose_operations(struct checker *checker, struct history *history
 
 static int compare_values(const void *a, const void *b, void *context)
 {
-    return revision_compare(history_revision(context, *(const uint32_t *)a),
-        history_revision(context, *(const uint32_t *)b));
+    const struct checker *checker = context;
+
+    return revision_compare(history_revision(checker->history, *(const uint32_t *)a),
+        history_revision(checker->history, *(const uint32_t *)b));
 }
 
 static void rank_values(struct checker *checker, size_t n_values)
@@ -242,8 +264,7 @@ static void rank_values(struct checker *checker, size_t n_values)
         if (history_is_revision(checker->history, i))
             checker->by_rank[++n] = i;
     }
-    qsort_r(checker->by_rank + 1, n, sizeof *checker->by_rank, compare_values,
-        (void *)checker->history);
+    qsort_r(checker->by_rank + 1, n, sizeof *checker->by_rank, compare_values, checker);
     for (uint32_t rank = 1; rank <= n; rank++)
         checker->ranks[checker->by_rank[rank]] = rank;
 }

@@ -1,16 +1,17 @@
-/* The second go over a package: its operations in the order in which they were sent, each against
- * all that had been answered before. Those answers are taken in the order of their coming, so that
- * each is looked at once. */
+/* SPDX-License-Identifier: MIT */
+/* The second pass over a package: its operations in the order of sending, each against all answers
+ * that had arrived before. Those are added in the order of arrival, so that each is read once. */
 #include "history_check.h"
 
 #include <stdlib.h>
 
-/* What had been answered up to a moment. */
+/* The answers up to a point in time. */
 struct window {
     const struct group *group;
-    size_t next; /* answer of the group's that is not in it */
+    size_t next; /* first answer of the group that is not included */
     struct seen greatest;
     struct seen exists;
+    struct seen floor; /* the greatest */
 };
 
 static void look_through(
@@ -24,6 +25,8 @@ static void look_through(
         if (operation->answered >= until)
             return;
         seen_keep_greater(&window->greatest, rank, number);
+        if (operation->kind == HISTORY_FLOOR)
+            seen_keep_greater(&window->floor, rank, number);
         window->exists = (struct seen){.rank = 1, .by = number};
         if (with_contents && operation_shows_row(operation)) {
             seen_keep_smaller(&checker_content(checker, operation)->smallest, rank, number);
@@ -33,16 +36,17 @@ static void look_through(
     }
 }
 
-/* What a server must know when it answers an operation. */
+/* What a server has to know when it answers an operation. */
 struct known {
     struct seen greatest, exists;
     struct seen smallest, largest; /* of the checksum */
-    struct seen upstream;          /* the upstream's greatest */
-    bool upstream_may_have;        /* ... the checksum */
+    struct seen upstream;          /* greatest value in the upstream */
+    struct seen floor;             /* greatest floor */
+    bool upstream_may_have;        /* the upstream may know the checksum */
 };
 
-/* What was to be stored before on the same connection, answered by now or not. (Of look-ups
- * that are under way together, the later one may be the first to be carried out.) */
+/* Adds rows that earlier requests of the same connection store, answered or not. (Look-ups that
+ * are under way together may be executed in any order.) */
 static void add_pending(
     struct checker *checker, const struct history_operation *operation, struct known *known)
 {
@@ -56,9 +60,11 @@ static void add_pending(
         if (other->answered < operation->sent)
             continue;
         checker->pending[n_left++] = number;
-        if (other->connection != operation->connection || !operation_stores(other))
+        if (other->connection != operation->connection || other->read_only)
             continue;
         seen_keep_greater(&known->greatest, rank, number);
+        if (other->kind == HISTORY_FLOOR)
+            seen_keep_greater(&known->floor, rank, number);
         known->exists = (struct seen){.rank = 1, .by = number};
         if (operation_shows_row(other) && other->checksum == operation->checksum) {
             seen_keep_smaller(&known->smallest, rank, number);
@@ -80,7 +86,7 @@ static void check_look_up(struct checker *checker, const struct history_operatio
     else if (operation->history && known->smallest.rank != 0 && rank > known->smallest.rank)
         checker_complain(checker, 4, operation, "it has a smaller one:", known->smallest.by);
     if (rank != 0 && operation->answered < content->asked)
-        checker_complain(checker, 6, operation, "nobody had asked for a value of it", NOBODY);
+        checker_complain(checker, 6, operation, "no value of it had been asked for", NOBODY);
 }
 
 static void check_package(struct checker *checker, const struct group *group,
@@ -94,10 +100,10 @@ static void check_package(struct checker *checker, const struct group *group,
         checker_rank(checker, operation) < known->greatest.rank)
         checker_complain(checker, 6, operation, "there is a greater one:", known->greatest.by);
     if (exists && operation->answered < group->asked)
-        checker_complain(checker, 6, operation, "nobody had asked for a value of it", NOBODY);
+        checker_complain(checker, 6, operation, "no value of it had been asked for", NOBODY);
 }
 
-/* Does the checksum hold this value, as far as answers and rows say? */
+/* Tells whether the checksum has this value, according to answers and rows. */
 static bool is_owner(const struct checker *checker, const struct history_operation *operation)
 {
     const struct owner *owner = &checker->owners[checker_rank(checker, operation)];
@@ -105,8 +111,8 @@ static bool is_owner(const struct checker *checker, const struct history_operati
     return owner->mark == checker->mark && owner->checksum == operation->checksum;
 }
 
-/* What a read-only server answers is not stored, but it knows what is. With history it may be
- * the upstream's value of the checksum, however small. */
+/* An answer of a read-only server is not stored, but has to agree with stored rows. With history
+ * it may be any value that the upstream has for the checksum. */
 static void check_read_only(
     struct checker *checker, const struct history_operation *operation, const struct known *known)
 {
@@ -114,6 +120,9 @@ static void check_read_only(
 
     if (operation_is_foreign(operation) || is_owner(checker, operation))
         return;
+    if (rank <= known->floor.rank)
+        checker_complain(
+            checker, NO_PROMISE, operation, "that is not above the floor:", known->floor.by);
     if (known->largest.rank != 0 && operation->history)
         checker_complain(checker, 4, operation, "the checksum is known:", known->largest.by);
     else if (known->greatest.rank != 0 && rank <= known->greatest.rank &&
@@ -156,6 +165,10 @@ static void check_get_pr(struct checker *checker, const struct history_operation
         checker_complain(checker, operation->history ? 4 : 2, operation,
             "that is not above what there was when the checksum was first asked for:",
             content->before.by);
+    if (rank <= content->before_floor.rank)
+        checker_complain(checker, NO_PROMISE, operation,
+            "that is not above the floor that there was when the checksum was first asked for:",
+            content->before_floor.by);
     check_with_upstream(checker, operation, content, known);
     if (content->first.rank > rank)
         checker_complain(
@@ -179,7 +192,9 @@ static void check_operation(struct checker *checker, const struct group *group,
         check_package(checker, group, operation, known);
         break;
     case HISTORY_FOREIGN_ROW:
+    case HISTORY_FLOOR:
     case HISTORY_STORED:
+    case HISTORY_STORED_FLOOR:
         break;
     }
 }
@@ -211,16 +226,19 @@ static void check_one(
         .smallest = content->smallest,
         .largest = content->largest,
         .upstream = above->greatest,
+        .floor = here->floor,
         .upstream_may_have = may_upstream_have(checker, operation)};
     if (operation_stores(operation) && operation->sent == content->asked) {
-        /* not what is pending: that comes before this one, not before others sent later */
+        /* without pending rows, which precede this operation, but not later ones */
         content->before = known.greatest;
         content->before_upstream = known.upstream;
+        content->before_floor = known.floor;
     }
     add_pending(checker, operation, &known);
     if (operation->answered != HISTORY_NEVER)
         check_operation(checker, here->group, operation, &known);
-    if (operation_shows_row(operation) && operation->kind == HISTORY_GET_PR)
+    if ((operation_shows_row(operation) && operation->kind == HISTORY_GET_PR) ||
+        (operation->kind == HISTORY_FLOOR && operation->answered != HISTORY_NEVER))
         checker->pending[checker->n_pending++] = number;
 }
 
@@ -241,7 +259,7 @@ void checker_look_in_order(struct checker *checker, struct group *group, struct 
     qsort_r(group->answered, group->n_answered, sizeof *group->answered, compare_answered, checker);
     checker->n_pending = 0;
     for (size_t i = 0; i < group->n_sent; i++) {
-        if (checker_at(checker, group->sent[i])->kind != HISTORY_STORED)
+        if (!operation_is_stored(checker_at(checker, group->sent[i])))
             check_one(checker, &here, &above, group->sent[i]);
     }
 }

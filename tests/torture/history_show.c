@@ -1,10 +1,11 @@
-/* What one operation shows: to the checker, and in a sentence for people. */
+/* SPDX-License-Identifier: MIT */
+/* What one operation proves, and how complaints describe it. */
 #include "history_check.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-/* ---- what an operation shows ---- */
+/* ---- what an operation proves ---- */
 
 const struct history_operation *checker_at(const struct checker *checker, uint32_t number)
 {
@@ -25,9 +26,15 @@ struct content *checker_content(
     return &checker->contents[operation->database * checker->n_contents + number];
 }
 
+bool operation_is_stored(const struct history_operation *operation)
+{
+    return operation->kind == HISTORY_STORED || operation->kind == HISTORY_STORED_FLOOR;
+}
+
 bool operation_has_checksum(const struct history_operation *operation)
 {
-    return operation->kind != HISTORY_MAX_PACKAGE_PR && operation->kind != HISTORY_TEST_PACKAGE;
+    return operation->kind == HISTORY_GET_PR || operation->kind == HISTORY_TEST_PR ||
+           operation->kind == HISTORY_FOREIGN_ROW || operation->kind == HISTORY_STORED;
 }
 
 bool operation_is_foreign(const struct history_operation *operation)
@@ -51,7 +58,8 @@ bool operation_shows_package(const struct history_operation *operation)
 {
     return operation_shows_row(operation) ||
            (operation->answered != HISTORY_NEVER &&
-               ((operation->kind == HISTORY_MAX_PACKAGE_PR && operation->value != 0) ||
+               (operation->kind == HISTORY_FLOOR ||
+                   (operation->kind == HISTORY_MAX_PACKAGE_PR && operation->value != 0) ||
                    (operation->kind == HISTORY_TEST_PACKAGE && operation->found)));
 }
 
@@ -76,7 +84,9 @@ static const char *name_of(const struct history_operation *operation)
         [HISTORY_MAX_PACKAGE_PR] = "max-package-pr",
         [HISTORY_TEST_PACKAGE] = "test-package",
         [HISTORY_FOREIGN_ROW] = "the other program's row",
-        [HISTORY_STORED] = "the stored row"};
+        [HISTORY_FLOOR] = "import-one of a floor",
+        [HISTORY_STORED] = "the stored row",
+        [HISTORY_STORED_FLOOR] = "the stored floor"};
 
     return names[operation->kind];
 }
@@ -99,7 +109,7 @@ static void describe(
         (void)snprintf(checksum, sizeof checksum, ", checksum %s%u",
             operation->checksum & HISTORY_FOREIGN ? "foreign " : "",
             operation->checksum & ~HISTORY_FOREIGN);
-    if (operation->kind != HISTORY_STORED)
+    if (!operation_is_stored(operation))
         (void)snprintf(when, sizeof when,
             "%s by%s server %u, connection %u, sent at %" PRIu64 ", answered at %" PRIu64,
             operation->history ? " with history" : "", operation->read_only ? " read-only" : "",

@@ -1,9 +1,10 @@
-/* Lets calls of the disk fail, each of the first ones of a kind in turn, once or until the cause
- * is gone: while a server starts, serves, or tidies. Clients may get errors, which must say
- * something; they never get a wrong answer; and as soon as the cause is gone the same server
- * serves again. In the end the power is cut, and nothing may be missing.
+/* SPDX-License-Identifier: MIT */
+/* Lets calls of the disk fail while a server starts, serves or runs a checkpoint: the first calls
+ * of each kind in turn, once or until the cause is gone. Clients may get errors, with a reason, but
+ * never a wrong answer; once the cause is gone, the same server serves again. At the end the power
+ * is cut, and no answered row may be missing.
  *
- * A life is the same every time, by its seed. */
+ * A trial can be repeated from its seed. */
 #include "disk.h"
 #include "ledger.h"
 #include "rig.h"
@@ -18,194 +19,194 @@
 
 #define SERVER 0
 #define CHECKER 3 /* owner of the files that the ledger reads */
-#define FAULTS_OF_LIFE 20
+#define FAULTS_PER_TRIAL 20
 
 struct figures {
-    uint64_t lives, faults, at_start, errors, answers, broken;
+    uint64_t trials, faults, at_start, errors, answers, broken;
     uint64_t happened[DISK_CALLS];
 };
 
-struct life {
+struct trial {
     struct figures *figures;
     struct rig_clients clients;
     struct rig *rig;
-    char says[512];
+    char reason[512];
 };
 
-static uint64_t chance(struct life *life, uint64_t limit)
+static uint64_t chance(struct trial *trial, uint64_t limit)
 {
-    return rig_chance(&life->clients, limit);
+    return rig_chance(&trial->clients, limit);
 }
 
-static bool fail(struct life *life, const char *what, const char *why)
+static bool fail(struct trial *trial, const char *what, const char *why)
 {
-    (void)snprintf(life->says, sizeof life->says, "%s: %.400s", what, why);
+    (void)snprintf(trial->reason, sizeof trial->reason, "%s: %.400s", what, why);
     return false;
 }
 
-static bool start(struct life *life, struct error *error)
+static bool start(struct trial *trial, struct error *error)
 {
     const struct rig_options options = {.owner = SERVER, .sync = STORE_SYNC_FULL};
 
     error->text[0] = '\0';
-    life->rig = rig_create(&options, error);
-    return life->rig;
+    trial->rig = rig_create(&options, error);
+    return trial->rig;
 }
 
-static bool must_start(struct life *life)
+static bool must_start(struct trial *trial)
 {
     struct error error;
 
-    return start(life, &error) || fail(life, "it does not start any more", error.text);
+    return start(trial, &error) || fail(trial, "the server does not start again", error.text);
 }
 
-static void plan(struct life *life, uint64_t n, struct disk_plan *plan)
+static void plan(struct trial *trial, uint64_t n, struct disk_plan *plan)
 {
     static const enum disk_fault faults[] = {DISK_ERROR, DISK_ERROR, DISK_ERRORS, DISK_FULL};
     enum disk_call call = (enum disk_call)(n % DISK_CALLS);
 
     *plan = (struct disk_plan){
-        .fault = faults[chance(life, 4)],
+        .fault = faults[chance(trial, 4)],
         .calls = 1U << call,
-        .after = chance(life, 2) ? n / DISK_CALLS % 8 : chance(life, 60),
+        .after = chance(trial, 2) ? n / DISK_CALLS % 8 : chance(trial, 60),
     };
     if (plan->fault == DISK_FULL)
         plan->calls = 1U << DISK_WRITE;
     disk_plan(plan);
 }
 
-static void count(struct life *life, const struct disk_plan *plan)
+static void count(struct trial *trial, const struct disk_plan *plan)
 {
-    life->figures->faults += disk_fault_happened();
+    trial->figures->faults += disk_fault_happened();
     for (unsigned call = 0; call < DISK_CALLS; call++)
-        life->figures->happened[call] += disk_fault_happened() && plan->calls == 1U << call;
+        trial->figures->happened[call] += disk_fault_happened() && plan->calls == 1U << call;
     disk_no_plan();
 }
 
-static bool cut_power(struct life *life)
+static bool cut_power(struct trial *trial)
 {
     disk_cut_power();
-    rig_free(life->rig);
-    life->rig = NULL;
+    rig_free(trial->rig);
+    trial->rig = NULL;
     for (unsigned owner = 0; owner < DISK_OWNERS; owner++)
         disk_restart(owner);
-    return must_start(life);
+    return must_start(trial);
 }
 
-static bool check(struct life *life)
+static bool check(struct trial *trial)
 {
     disk_set_owner(CHECKER);
-    return ledger_check(life->clients.ledger, RIG_FILE, life->says);
+    return ledger_check(trial->clients.ledger, RIG_FILE, trial->reason);
 }
 
 /* ---- while a server starts ---- */
 
-static bool kill_and_start(struct life *life, uint64_t n)
+static bool kill_and_start(struct trial *trial, uint64_t n)
 {
     struct disk_plan faults;
     struct error error;
 
-    bool leaves = chance(life, 2); /* something that was written and not synced */
+    bool leaves = chance(trial, 2); /* writes that are not synced */
 
     if (leaves) {
         disk_plan(&(struct disk_plan){.fault = DISK_KILL, .calls = 1U << DISK_SYNC});
-        if (!rig_serve(life->rig, &life->clients, RIG_ANYTHING, life->says))
+        if (!rig_serve(trial->rig, &trial->clients, RIG_ANYTHING, trial->reason))
             return false;
     }
     disk_kill(SERVER);
     disk_no_plan();
-    rig_free(life->rig);
+    rig_free(trial->rig);
     disk_restart(SERVER);
-    plan(life, n, &faults);
-    if (leaves && chance(life, 2)) {
+    plan(trial, n, &faults);
+    if (leaves && chance(trial, 2)) {
         faults = (struct disk_plan){
-            .fault = DISK_ERROR, .calls = 1U << DISK_SYNC, .after = chance(life, 2)};
+            .fault = DISK_ERROR, .calls = 1U << DISK_SYNC, .after = chance(trial, 2)};
         disk_plan(&faults);
     }
-    if (!start(life, &error) && error.text[0] == '\0')
-        return fail(life, "it did not start", "without a reason");
-    life->figures->at_start += disk_fault_happened();
-    life->figures->errors += !life->rig;
-    count(life, &faults);
-    if (!life->rig && !must_start(life))
+    if (!start(trial, &error) && error.text[0] == '\0')
+        return fail(trial, "the server did not start", "no reason given");
+    trial->figures->at_start += disk_fault_happened();
+    trial->figures->errors += !trial->rig;
+    count(trial, &faults);
+    if (!trial->rig && !must_start(trial))
         return false;
-    if (!rig_serve(life->rig, &life->clients, RIG_LOOK, life->says))
+    if (!rig_serve(trial->rig, &trial->clients, RIG_LOOK_UP, trial->reason))
         return false;
-    return chance(life, 2) || (cut_power(life) && check(life));
+    return chance(trial, 2) || (cut_power(trial) && check(trial));
 }
 
 /* ---- while it serves ---- */
 
-static bool serve_badly(struct life *life, uint64_t n)
+static bool serve_with_faults(struct trial *trial, uint64_t n)
 {
     struct disk_plan faults;
     unsigned batches = 0;
     bool is_good = true;
 
-    plan(life, n, &faults);
-    if (chance(life, 2)) {
+    plan(trial, n, &faults);
+    if (chance(trial, 2)) {
         faults.forgets = true;
         disk_plan(&faults);
     }
     while (is_good && batches++ < 6) {
-        is_good = rig_serve(life->rig, &life->clients, RIG_ANYTHING, life->says);
-        if (chance(life, 3) == 0)
-            rig_tidy(life->rig);
+        is_good = rig_serve(trial->rig, &trial->clients, RIG_ANYTHING, trial->reason);
+        if (chance(trial, 3) == 0)
+            rig_checkpoint(trial->rig);
     }
-    count(life, &faults);
+    count(trial, &faults);
     return is_good;
 }
 
-/* The cause is gone: from now on there are no errors. */
-static bool serves_again(struct life *life)
+/* Checks that there are no errors once the cause is gone. */
+static bool serves_again(struct trial *trial)
 {
-    uint64_t before = life->clients.n_errors;
+    uint64_t before = trial->clients.n_errors;
 
     for (int i = 0; i < 3; i++) {
-        if (!rig_ask_new(life->rig, &life->clients, life->says) ||
-            !rig_serve(life->rig, &life->clients, RIG_ANYTHING, life->says))
+        if (!rig_ask_new(trial->rig, &trial->clients, trial->reason) ||
+            !rig_serve(trial->rig, &trial->clients, RIG_ANYTHING, trial->reason))
             return false;
-        rig_tidy(life->rig);
+        rig_checkpoint(trial->rig);
     }
-    if (life->clients.n_errors == before)
+    if (trial->clients.n_errors == before)
         return true;
-    return fail(life, "it does not recover", life->clients.error.text);
+    return fail(trial, "the server does not recover", trial->clients.error.text);
 }
 
-static bool live_on(struct life *life, uint64_t n)
+static bool go_on(struct trial *trial, uint64_t n)
 {
-    bool at_start = chance(life, 4) == 0;
+    bool at_start = chance(trial, 4) == 0;
 
-    if (!(at_start ? kill_and_start(life, n) : serve_badly(life, n)))
+    if (!(at_start ? kill_and_start(trial, n) : serve_with_faults(trial, n)))
         return false;
-    if (life->clients.n_errors > 0 && life->clients.error.text[0] == '\0')
-        return fail(life, "an error", "without a reason");
-    if (chance(life, 3) > 0 && !(serves_again(life) && check(life)))
+    if (trial->clients.n_errors > 0 && trial->clients.error.text[0] == '\0')
+        return fail(trial, "an error", "no reason given");
+    if (chance(trial, 3) > 0 && !(serves_again(trial) && check(trial)))
         return false;
-    return chance(life, 3) > 0 || (cut_power(life) && check(life));
+    return chance(trial, 3) > 0 || (cut_power(trial) && check(trial));
 }
 
-static void live(struct figures *figures, uint64_t seed)
+static void run_trial(struct figures *figures, uint64_t seed)
 {
-    struct life life = {.figures = figures};
+    struct trial trial = {.figures = figures};
     bool is_good;
     uint64_t n = 0;
 
     disk_format(seed);
-    life.clients = (struct rig_clients){.ledger = ledger_create(), .chance = {~seed}};
-    is_good = must_start(&life);
-    while (is_good && n < FAULTS_OF_LIFE)
-        is_good = live_on(&life, seed * FAULTS_OF_LIFE + n++);
+    trial.clients = (struct rig_clients){.ledger = ledger_create(), .chance = {~seed}};
+    is_good = must_start(&trial);
+    while (is_good && n < FAULTS_PER_TRIAL)
+        is_good = go_on(&trial, seed * FAULTS_PER_TRIAL + n++);
     if (!is_good) {
         figures->broken++;
-        printf("seed %" PRIu64 ", fault %" PRIu64 ": %s\n", seed, n, life.says);
+        printf("seed %" PRIu64 ", fault %" PRIu64 ": %s\n", seed, n, trial.reason);
     }
-    figures->lives++;
-    figures->errors += life.clients.n_errors;
-    figures->answers += ledger_answers(life.clients.ledger);
+    figures->trials++;
+    figures->errors += trial.clients.n_errors;
+    figures->answers += ledger_answers(trial.clients.ledger);
     disk_no_plan();
-    rig_free(life.rig);
-    ledger_free(life.clients.ledger);
+    rig_free(trial.rig);
+    ledger_free(trial.clients.ledger);
 }
 
 /* ---- the program ---- */
@@ -213,7 +214,7 @@ static void live(struct figures *figures, uint64_t seed)
 struct options {
     uint64_t seed;
     uint64_t faults;
-    uint64_t seconds; /* 0: until there were so many faults */
+    uint64_t seconds; /* 0: the number of faults counts */
 };
 
 static void usage(int status)
@@ -252,15 +253,18 @@ int main(int n_words, char **words)
     uint64_t took_ms = 0;
 
     read_options(&options, n_words, words);
+    rig_enter_folder();
     while (options.seconds ? took_ms < options.seconds * 1000 : figures.faults < options.faults) {
-        live(&figures, options.seed + figures.lives);
+        rig_forget_mark();
+        run_trial(&figures, options.seed + figures.trials);
         took_ms = clock_ms() - began_ms;
     }
     disk_free();
+    rig_leave_folder();
     printf("%" PRIu64 " faults (%" PRIu64 " while a server started) in %" PRIu64
-           " lives from seed %" PRIu64 "; %" PRIu64 " answers, %" PRIu64
-           " errors; %.1f s, %.0f faults a second; %" PRIu64 " broken lives\n ",
-        figures.faults, figures.at_start, figures.lives, options.seed, figures.answers,
+           " trials from seed %" PRIu64 "; %" PRIu64 " answers, %" PRIu64
+           " errors; %.1f s, %.0f faults a second; %" PRIu64 " broken trials\n ",
+        figures.faults, figures.at_start, figures.trials, options.seed, figures.answers,
         figures.errors, (double)took_ms / 1000,
         (double)figures.faults * 1000 / (double)(took_ms ? took_ms : 1), figures.broken);
     for (unsigned call = 0; call < DISK_CALLS; call++)

@@ -1,10 +1,11 @@
-/* What clients were told, and whether the server keeps its word (doc/semantics.md, "What is
- * promised"): each answer as it comes, and the database against all of them.
+/* SPDX-License-Identifier: MIT */
+/* A ledger of all answers. It checks whether they keep the promises (doc/semantics.md, "What is
+ * promised"): each answer as it arrives, and the database against all of them.
  *
- * Requests that the ledger can judge: get-pr for any checksum; import-one of a checksum that
- * is new, with a value that no get-pr can give ("<any>.<a number used once>.0"); test-pr. */
-#ifndef PRSERVD_TEST_LEDGER_H
-#define PRSERVD_TEST_LEDGER_H
+ * It can check get-pr of any checksum; import-one of a new checksum, with a value that get-pr
+ * never gives ("<any>.<a number used once>.0"); and test-pr. */
+#ifndef PRSERVD_LEDGER_H
+#define PRSERVD_LEDGER_H
 
 #include "wire/request.h"
 
@@ -13,26 +14,27 @@
 
 struct ledger;
 
-/* What was known when a request was made. */
+/* What was known when a request was sent. */
 struct ledger_note {
-    char *greatest;         /* of the package; NULL: none */
-    char *greatest_no_hist; /* of the answers without history */
-    bool asked;             /* somebody has asked for this checksum, answered or not */
+    char *greatest;         /* revision of the package, or NULL */
+    char *greatest_no_hist; /* among the answers without history */
+    bool asked;             /* the checksum was asked for before, with or without an answer */
 };
 
 struct ledger *ledger_create(void);
 void ledger_free(struct ledger *ledger);
 
-/* Before the request is handed over. The note's strings are freed by ledger_answer. */
+/* Called before the request is sent. ledger_answer frees the note's strings. */
 void ledger_ask(struct ledger *ledger, const struct request *request, struct ledger_note *note);
 
-/* The answer; NULL: none, or an error. False: it breaks a promise; says is then why. */
+/* Takes the answer, NULL for an error or none. Returns false, with the reason, if it breaks a
+ * promise. */
 bool ledger_answer(struct ledger *ledger, const struct request *request, struct ledger_note *note,
-    const char *value, char says[512]);
+    const char *value, char reason[512]);
 
-/* Opens the database with SQLite's default VFS: is it whole, and is every row there that
- * was answered? After a false the ledger is of no further use. */
-bool ledger_check(struct ledger *ledger, const char *file, char says[512]);
+/* Checks, with SQLite's default VFS, that the database is intact and has every answered row. After
+ * it returns false, the ledger can't be used any more. */
+bool ledger_check(struct ledger *ledger, const char *file, char reason[512]);
 
 uint64_t ledger_answers(const struct ledger *ledger);
 

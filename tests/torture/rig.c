@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 #include "rig.h"
 
 #include "exec/executor.h"
-#include "exec/looker.h"
-#include "exec/odd_rows.h"
+#include "exec/invalid_rows.h"
+#include "exec/reader.h"
 #include "exec/writer.h"
 
 #include "disk.h"
@@ -13,26 +14,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define PACKAGES 6 /* the later half of them is imported to */
+#define PACKAGES 6 /* rows are imported for the second half of them */
 #define MOST_TASKS 12
-#define TIDY_AT_PAGES 40
+#define CHECKPOINT_PAGES 40
 
 struct rig {
     struct rig_options options;
-    struct executor *executor; /* with threads; what follows without */
+    struct executor *executor; /* with threads; else the members below */
     struct writer *writer;
-    struct looker *looker;
-    struct store *keeper;
-    struct odd_rows *odd_rows;
+    struct reader *reader;
+    struct store *checkpointer;
+    struct invalid_rows *invalid_rows;
     struct store_options store_options;
-    atomic_bool hurry; /* true: nobody here could be waited for */
-    atomic_ullong give_up_ms;
+    atomic_bool shutting_down; /* true, so that no call waits for another process */
+    atomic_ullong read_deadline_ms;
     sem_t woken;
     unsigned n_under_way;
 };
 
-/* One request, and what came of it. */
+/* A request and its result. */
 struct task {
     struct job job;
     struct request request;
@@ -41,6 +43,28 @@ struct task {
     char checksum[32];
     char value[64];
 };
+
+/* ---- FILE-mark ---- */
+
+static char folder[] = "/tmp/rig-XXXXXX";
+
+void rig_enter_folder(void)
+{
+    if (!mkdtemp(folder) || chdir(folder) != 0)
+        abort();
+}
+
+void rig_forget_mark(void)
+{
+    (void)unlink(RIG_FILE "-mark");
+}
+
+void rig_leave_folder(void)
+{
+    rig_forget_mark();
+    if (chdir("/") != 0 || rmdir(folder) != 0)
+        abort();
+}
 
 /* ---- start and end ---- */
 
@@ -51,34 +75,28 @@ static void wake(void *context)
 
 static int create_executor(struct rig *rig, struct error *error)
 {
-    const struct executor_options options = {
+    const struct store_options options = {
         .file = RIG_FILE,
         .sync = rig->options.sync,
-        .tidy_at_pages = TIDY_AT_PAGES,
-        .wake = wake,
-        .context = rig,
+        .checkpoint_pages = CHECKPOINT_PAGES,
     };
 
-    return executor_create(&rig->executor, &options, error);
+    return executor_create(&rig->executor, &options, wake, rig, error);
 }
 
 static int create_parts(struct rig *rig, struct error *error)
 {
-    struct store *store;
     int result;
 
-    rig->odd_rows = odd_rows_create(NULL);
-    if (!rig->odd_rows)
+    rig->invalid_rows = invalid_rows_create(NULL);
+    if (!rig->invalid_rows)
         return error_set_memory(error);
-    result = store_open(&store, &rig->store_options, STORE_WRITER, error);
+    result = writer_create(&rig->writer, &rig->store_options, rig->invalid_rows, error);
     if (result == 0)
-        result = writer_create(&rig->writer, store, rig->odd_rows, NULL, error);
+        result = store_open(&rig->checkpointer, &rig->store_options, STORE_CHECKPOINTER, error);
     if (result == 0)
-        result = store_open(&rig->keeper, &rig->store_options, STORE_KEEPER, error);
-    if (result == 0)
-        result = store_open(&store, &rig->store_options, STORE_READER, error);
-    if (result == 0)
-        result = looker_create(&rig->looker, store, rig->odd_rows, NULL, error);
+        result =
+            reader_create(&rig->reader, &rig->store_options, rig->invalid_rows, rig->writer, error);
     return result;
 }
 
@@ -90,13 +108,13 @@ struct rig *rig_create(const struct rig_options *options, struct error *error)
         abort();
     rig->options = *options;
     (void)sem_init(&rig->woken, 0, 0);
-    atomic_store(&rig->hurry, true);
-    atomic_store(&rig->give_up_ms, UINT64_MAX);
+    atomic_store(&rig->shutting_down, true);
+    atomic_store(&rig->read_deadline_ms, UINT64_MAX);
     rig->store_options = (struct store_options){
         .file = RIG_FILE,
         .sync = options->sync,
-        .hurry = &rig->hurry,
-        .give_up_ms = &rig->give_up_ms,
+        .shutting_down = &rig->shutting_down,
+        .read_deadline_ms = &rig->read_deadline_ms,
     };
     disk_set_owner(options->owner);
     if ((options->threads ? create_executor(rig, error) : create_parts(rig, error)) == 0)
@@ -111,26 +129,26 @@ void rig_free(struct rig *rig)
         return;
     disk_set_owner(rig->options.owner);
     executor_free(rig->executor);
-    looker_free(rig->looker);
-    store_close(rig->keeper);
+    reader_free(rig->reader);
+    store_close(rig->checkpointer);
     writer_free(rig->writer);
-    odd_rows_free(rig->odd_rows);
+    invalid_rows_free(rig->invalid_rows);
     (void)sem_destroy(&rig->woken);
     free(rig);
 }
 
-void rig_tidy(struct rig *rig)
+void rig_checkpoint(struct rig *rig)
 {
     struct error error;
 
-    if (!rig->keeper)
+    if (!rig->checkpointer)
         return;
     disk_set_owner(rig->options.owner);
-    if (store_tidy(rig->keeper, &error) != 0)
-        return; /* it is tried again later */
+    if (store_checkpoint(rig->checkpointer, &error) != 0)
+        return; /* a later checkpoint tries again */
 }
 
-/* ---- carrying out ---- */
+/* ---- running requests ---- */
 
 static void finish(struct job *job, void *context)
 {
@@ -162,15 +180,15 @@ static void run_parts(struct rig *rig, struct task *tasks, size_t n)
     for (size_t i = 0; i < n; i++) {
         struct job_list *list = tasks[i].job.kind == JOB_LOOK ? &looks : &decides;
 
-        STAILQ_INSERT_TAIL(list, &tasks[i].job, link);
+        STAILQ_INSERT_TAIL(list, &tasks[i].job, entry);
     }
     while (!STAILQ_EMPTY(&decides))
-        writer_look(rig->writer, &decides, &finished, STORE_WAITS);
-    writer_store(rig->writer, &finished);
+        writer_read_pass(rig->writer, &decides, &finished, STORE_BLOCK);
+    writer_store_pass(rig->writer, &finished);
     if (writer_has_waiting(rig->writer))
         writer_give_up(rig->writer, &finished);
     while (!STAILQ_EMPTY(&looks))
-        looker_work(rig->looker, &looks, &finished, STORE_WAITS);
+        reader_work(rig->reader, &looks, &finished, STORE_BLOCK);
 }
 
 static void run(struct rig *rig, struct task *tasks, size_t n)
@@ -217,19 +235,19 @@ static void prepare(struct rig *rig, struct rig_clients *clients, struct task *t
 }
 
 static void choose(
-    struct rig *rig, struct rig_clients *clients, struct task *task, enum rig_mood mood)
+    struct rig *rig, struct rig_clients *clients, struct task *task, enum rig_requests requests)
 {
     uint64_t dice = rig_chance(clients, 100);
     enum request_kind kind = REQUEST_GET_PR;
     uint64_t checksum = clients->n_checksums;
 
-    if ((dice < 30 || mood != RIG_ANYTHING) && clients->n_checksums > 0) {
-        /* as likely one of the last, whose answer may not have come */
+    if ((dice < 30 || requests != RIG_ANYTHING) && clients->n_checksums > 0) {
+        /* or, as likely, a recent one, whose answer may be missing */
         uint64_t recent = clients->n_checksums < 20 ? clients->n_checksums : 20;
 
         checksum = rig_chance(clients, 2) ? rig_chance(clients, clients->n_checksums)
                                           : checksum - 1 - rig_chance(clients, recent);
-        kind = dice % 4 == 0 || mood == RIG_LOOK ? REQUEST_TEST_PR : REQUEST_GET_PR;
+        kind = dice % 4 == 0 || requests == RIG_LOOK_UP ? REQUEST_TEST_PR : REQUEST_GET_PR;
     } else {
         clients->n_checksums++;
         if (dice > 85 && checksum % PACKAGES >= PACKAGES / 2)
@@ -238,7 +256,7 @@ static void choose(
     prepare(rig, clients, task, kind, checksum);
 }
 
-static bool settle(struct rig_clients *clients, struct task *task, char says[512])
+static bool check_answer(struct rig_clients *clients, struct task *task, char reason[512])
 {
     const char *value = task->job.value;
     bool is_good;
@@ -250,37 +268,39 @@ static bool settle(struct rig_clients *clients, struct task *task, char says[512
         clients->n_errors++;
         clients->error = task->job.error;
     }
-    is_good = ledger_answer(clients->ledger, &task->request, &task->note, value, says);
+    is_good = ledger_answer(clients->ledger, &task->request, &task->note, value, reason);
     free(task->job.value);
     return is_good;
 }
 
-static bool settle_all(struct rig_clients *clients, struct task *tasks, size_t n, char says[512])
+static bool check_answers(
+    struct rig_clients *clients, struct task *tasks, size_t n, char reason[512])
 {
     char more[512];
     bool is_good = true;
 
     for (size_t i = 0; i < n; i++)
-        is_good = settle(clients, &tasks[i], is_good ? says : more) && is_good;
+        is_good = check_answer(clients, &tasks[i], is_good ? reason : more) && is_good;
     return is_good;
 }
 
-bool rig_serve(struct rig *rig, struct rig_clients *clients, enum rig_mood mood, char says[512])
+bool rig_serve(
+    struct rig *rig, struct rig_clients *clients, enum rig_requests requests, char reason[512])
 {
     struct task tasks[MOST_TASKS];
     size_t n = 1 + rig_chance(clients, MOST_TASKS);
 
     for (size_t i = 0; i < n; i++)
-        choose(rig, clients, &tasks[i], mood);
+        choose(rig, clients, &tasks[i], requests);
     run(rig, tasks, n);
-    return settle_all(clients, tasks, n, says);
+    return check_answers(clients, tasks, n, reason);
 }
 
-bool rig_ask_new(struct rig *rig, struct rig_clients *clients, char says[512])
+bool rig_ask_new(struct rig *rig, struct rig_clients *clients, char reason[512])
 {
     struct task task;
 
     prepare(rig, clients, &task, REQUEST_GET_PR, clients->n_checksums++);
     run(rig, &task, 1);
-    return settle_all(clients, &task, 1, says);
+    return check_answers(clients, &task, 1, reason);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Addresses: the three forms that are read, and how they are written. */
 #include "base/address.h"
 
@@ -23,7 +24,7 @@ static void check_refused(const char *text)
     struct error error = {""};
 
     if (address_parse(&address, text, &error) != ERROR_INPUT)
-        fail_msg("'%s' is no address", text);
+        fail_msg("'%s' is not an address", text);
     assert_string_not_equal(error.text, "");
 }
 

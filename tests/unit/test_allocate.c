@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table that decides a get-pr, row by row, and what it promises for all facts. */
 #include "revision/allocate.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Buffers: what is appended is there, and a failure is remembered until the end. */
 #include "base/buffer.h"
 

@@ -1,7 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* JSON text to requests: what is read from a message that is right. */
 #include "wire/codec.h"
 
 #include "unit.h"
+
+#include <time.h>
 
 #define PACKAGE "\"version\": \"m4-1.4.19-r0\", \"pkgarch\": \"core2-64\""
 #define CONTENT PACKAGE ", \"checksum\": \"51bf\""
@@ -242,6 +245,37 @@ static void what_else_is_in_the_message_is_not_looked_at(void **state)
 
 /* ---- bytes ---- */
 
+static void what_no_request_needs_is_read_over(void **state)
+{
+    static const char *const messages[] = {"{\"ping\": {\"x\": 99999999999999999999}}",
+        "{\"ping\": {\"x\": -1e999}}", "{\"ping\": {\"\\u0000\": 1}}",
+        "{\"ping\\u0000\": 1, \"ping\": {}}", "{\"p\\u0069ng\": {}}"};
+    struct request request;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(messages); i++) {
+        read_request(text_of(messages[i]), &request);
+        assert_int_equal(request.kind, REQUEST_PING);
+        codec_release(&request);
+    }
+}
+
+static void escapes_mean_what_they_stand_for_everywhere(void **state)
+{
+    struct request request;
+
+    (void)state;
+    read_request(text_of("{\"import\\u002done\": {\"v\\u0065rsion\": \"\\u0076\", \"pkgarch\": "
+                         "\"p\\n\", \"checksum\": \"\\ud83d\\ude00\", \"value\": \"1\\u002e2\"}}"),
+        &request);
+    assert_int_equal(request.kind, REQUEST_IMPORT_ONE);
+    assert_text_is(request.version, "v");
+    assert_text_is(request.pkgarch, "p\n");
+    assert_text_is(request.checksum, "\xf0\x9f\x98\x80");
+    assert_text_is(request.value, "1.2");
+    codec_release(&request);
+}
+
 static void only_the_messages_bytes_are_read(void **state)
 {
     static const char bytes[] = "{\"ping\": {}}, and more";
@@ -268,6 +302,99 @@ static void utf8_is_told_from_other_bytes(void **state)
         assert_false(text_is_utf8(invalid[i]));
 }
 
+/* ---- time ---- */
+
+#define HOSTILE_BYTES ((size_t)512 * 1024)
+#define TRIES 5
+
+static double cpu_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+/* Returns the shorter of a time and the processor time since began. */
+static double shorter(double least, double began)
+{
+    const double took = cpu_ns() - began;
+
+    return took < least ? took : least;
+}
+
+/* Fills out with begin, part again and again, and end. */
+static void fill(struct buffer *out, const char *begin, const char *part, const char *end)
+{
+    buffer_append_string(out, begin);
+    while (out->length < HOSTILE_BYTES)
+        buffer_append_string(out, part);
+    buffer_append_string(out, end);
+    assert_false(buffer_failed(out));
+}
+
+/* Returns the shortest processor time for a byte of such a message. */
+static double reading_ns(const char *begin, const char *part, const char *end)
+{
+    struct buffer message = BUFFER_EMPTY;
+    double least = 1e12;
+
+    fill(&message, begin, part, end);
+    for (int i = 0; i < TRIES; i++) {
+        struct request request;
+        double began = cpu_ns();
+
+        read_request(buffer_text(&message), &request);
+        least = shorter(least, began);
+        codec_release(&request);
+    }
+    least /= (double)message.length;
+    buffer_free(&message);
+    return least;
+}
+
+static void reading_a_hostile_name_takes_hardly_longer_than_another(void **state)
+{
+    const double usual = reading_ns("{\"ping\":{", "\"a\":1,", "\"b\":2}}");
+
+    (void)state;
+    assert_true(reading_ns("{\"ping\":{", "\"\\n\":1,", "\"b\":2}}") < 3 * usual);
+    assert_true(reading_ns("{", "\"\\n\":1,", "\"ping\":{}}") < 3 * usual);
+    assert_true(reading_ns("{", "\"get-stat\\u0073\":{},", "\"ping\":{}}") < 3 * usual);
+    assert_true(reading_ns("{\"ping\":{\"x\":\"", "\\\"", "\"}}") < 3 * usual);
+    assert_true(reading_ns("{\"ping\":{\"x\":\"", "\xc3\xa9", "\"}}") < 3 * usual);
+}
+
+/* Returns the shortest processor time for a byte of a string that is written. */
+static double writing_ns(const char *part)
+{
+    struct buffer text = BUFFER_EMPTY;
+    double least = 1e12;
+
+    fill(&text, "", part, "");
+    for (int i = 0; i < TRIES; i++) {
+        struct buffer out = BUFFER_EMPTY;
+        double began = cpu_ns();
+
+        codec_write_string(&out, buffer_text(&text));
+        least = shorter(least, began);
+        buffer_free(&out);
+    }
+    least /= (double)text.length;
+    buffer_free(&text);
+    return least;
+}
+
+static void writing_an_escape_costs_no_more_than_reading_it(void **state)
+{
+    const double usual = reading_ns("{\"ping\":{", "\"a\":1,", "\"b\":2}}");
+
+    (void)state;
+    assert_true(writing_ns("\n") < 10 * usual);
+    assert_true(writing_ns("\x01") < 10 * usual);
+    assert_true(writing_ns("\xc3\xa9") < 10 * usual);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -282,8 +409,12 @@ int main(void)
         cmocka_unit_test(the_last_of_two_members_of_one_name_counts),
         cmocka_unit_test(of_several_requests_the_first_of_the_table_counts),
         cmocka_unit_test(what_else_is_in_the_message_is_not_looked_at),
+        cmocka_unit_test(what_no_request_needs_is_read_over),
+        cmocka_unit_test(escapes_mean_what_they_stand_for_everywhere),
         cmocka_unit_test(only_the_messages_bytes_are_read),
         cmocka_unit_test(utf8_is_told_from_other_bytes),
+        cmocka_unit_test(reading_a_hostile_name_takes_hardly_longer_than_another),
+        cmocka_unit_test(writing_an_escape_costs_no_more_than_reading_it),
     };
 
     return cmocka_run_group_tests_name("codec", tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Answers to JSON text, and the client's side: requests written, answers read. */
 #include "wire/codec.h"
 
@@ -32,16 +33,64 @@ static void an_answer_is_compact_json(void **state)
 {
     codec_write_alive(*state);
     expect(*state, "{\"alive\":true}");
-    codec_write_readonly(*state, false);
-    expect(*state, "{\"readonly\":false}");
-    codec_write_readonly(*state, true);
-    expect(*state, "{\"readonly\":true}");
     codec_write_found(*state, true);
     expect(*state, "{\"value\":true}");
     codec_write_found(*state, false);
     expect(*state, "{\"value\":false}");
     codec_write_null(*state);
     expect(*state, "null");
+}
+
+static void a_server_says_what_it_is(void **state)
+{
+    struct codec_peer peer = {.is_read_only = true};
+    struct codec_peer read;
+    struct error error;
+
+    codec_write_peer(*state, &peer);
+    expect(*state, "{\"readonly\":true,\"instances\":[]}");
+    instances_add(&peer.instances, text_of("a"));
+    instances_add(&peer.instances, text_of("b"));
+    peer = (struct codec_peer){.is_stale = true, .instances = peer.instances};
+    codec_write_peer(*state, &peer);
+    assert_int_equal(codec_read_peer(buffer_text(*state), &read, &error), 0);
+    assert_false(read.is_read_only);
+    assert_true(read.is_stale);
+    assert_int_equal(read.instances.n, 2);
+    expect(*state, "{\"readonly\":false,\"instances\":[\"a\",\"b\"],\"stale\":true}");
+}
+
+static void a_length_is_that_of_the_text(void **state)
+{
+    static const char *const texts[] = {"", "plain", "\"\\\b\f\n\r\t", "\x01\x1f\x7f",
+        "gr\xc3\xbc\xc3\x9f", "\xe5\xae\xbd", "\xf0\x9f\x98\x80!", "\xff\xfe", "cut \xc3"};
+
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        struct request request = {.kind = REQUEST_TEST_PR,
+            .version = text_of(texts[i]),
+            .pkgarch = text_of("a"),
+            .checksum = text_of(texts[i]),
+            .history = i % 2 == 0};
+        const struct request get_pr = {.kind = REQUEST_GET_PR,
+            .version = request.version,
+            .pkgarch = request.pkgarch,
+            .checksum = request.checksum,
+            .history = request.history};
+        const struct request import = {.kind = REQUEST_IMPORT_ONE, .value = text_of("3")};
+        const struct request export = {.kind = REQUEST_EXPORT, .colinfo = true};
+        const struct request ping = {.kind = REQUEST_PING};
+        const struct request *const all[] = {&request, &import, &export, &ping};
+
+        codec_write_string(*state, request.version);
+        assert_int_equal(codec_string_bytes(request.version), buffer_text(*state).length);
+        buffer_reset(*state, 0);
+        for (size_t j = 0; j < COUNT(all); j++) {
+            codec_write_request(*state, all[j]);
+            assert_int_equal(codec_request_bytes(all[j]), buffer_text(*state).length);
+            buffer_reset(*state, 0);
+        }
+        assert_int_equal(codec_request_bytes(&get_pr), codec_request_bytes(&request));
+    }
 }
 
 static void a_revision_is_answered_as_a_string(void **state)
@@ -104,8 +153,7 @@ static void check_string(struct buffer *out, struct text text, const char *expec
     buffer_append_string(&row, "{\"version\":");
     buffer_append_string(&row, expected);
     buffer_append_string(&row, ",\"pkgarch\":\"\",\"checksum\":\"\",\"value\":null}");
-    codec_write_export_row(
-        out, true, text, TEXT(""), (struct text){.bytes = NULL}, (struct text){.bytes = NULL});
+    codec_write_export_row(out, true, &(struct row){.version = text});
     assert_false(buffer_failed(out));
     assert_text_equal(buffer_text(out), buffer_text(&row));
     buffer_reset(out, 0);
@@ -162,7 +210,7 @@ static void every_byte_is_written_as_printable_ascii(void **state)
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (char)i;
     codec_write_export_row(
-        out, true, (struct text){bytes, sizeof bytes}, TEXT("p"), TEXT("c"), TEXT("\xff"));
+        out, true, &(struct row){{bytes, sizeof bytes}, TEXT("p"), TEXT("c"), TEXT("\xff")});
     assert_false(buffer_failed(out));
     for (size_t i = 0; i < out->length; i++)
         assert_in_range(out->bytes[i], 0x20, 0x7f);
@@ -182,10 +230,11 @@ static void an_export_lists_its_rows(void **state)
 {
     codec_write_export_begin(*state, NULL);
     codec_write_export_rows(*state, false);
-    codec_write_export_row(*state, true, TEXT("v"), TEXT("p"), TEXT("c"), TEXT("1.0"));
-    codec_write_export_row(*state, false, TEXT("w"), TEXT("q"), TEXT("d"), TEXT(""));
     codec_write_export_row(
-        *state, false, TEXT("x"), TEXT("r"), TEXT("e"), (struct text){.bytes = NULL});
+        *state, true, &(struct row){TEXT("v"), TEXT("p"), TEXT("c"), TEXT("1.0")});
+    codec_write_export_row(*state, false, &(struct row){TEXT("w"), TEXT("q"), TEXT("d"), TEXT("")});
+    codec_write_export_row(*state, false,
+        &(struct row){.version = TEXT("x"), .pkgarch = TEXT("r"), .checksum = TEXT("e")});
     codec_write_export_end(*state);
     expect(*state, "{\"metainfo\":{},\"datainfo\":["
                    "{\"version\":\"v\",\"pkgarch\":\"p\",\"checksum\":\"c\",\"value\":\"1.0\"},"
@@ -308,7 +357,7 @@ static void a_value_that_is_no_revision_is_an_error(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(messages); i++)
-        check_no_value(messages[i], ERROR_INPUT, "no revision");
+        check_no_value(messages[i], ERROR_INPUT, "not a revision");
 }
 
 static void what_is_no_answer_is_an_error_of_the_framing(void **state)
@@ -320,7 +369,7 @@ static void what_is_no_answer_is_an_error_of_the_framing(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(messages); i++)
-        check_no_value(messages[i], ERROR_FRAMING, "no answer");
+        check_no_value(messages[i], ERROR_FRAMING, "invalid answer");
 }
 
 static void a_long_answer_is_cut_in_the_error(void **state)
@@ -382,6 +431,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         TEST(an_answer_is_compact_json),
+        TEST(a_server_says_what_it_is),
+        TEST(a_length_is_that_of_the_text),
         TEST(a_revision_is_answered_as_a_string),
         TEST(an_import_is_answered_in_the_type_in_which_it_came),
         TEST(an_error_is_an_invoke_error),

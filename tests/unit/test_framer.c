@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Bytes to messages: lines, chunk streams, their limits. */
 #include "wire/framer.h"
 
@@ -315,7 +316,7 @@ static void a_line_as_long_as_the_message_limit_is_taken(void **state)
     feed(*state, "0123456789\n0123456789\r\n0123456789X\n");
     expect_message(*state, "0123456789");
     expect_message(*state, "0123456789");
-    expect_lost(*state, "a message is longer than 10 bytes");
+    expect_lost(*state, "a message is longer than 10 bytes; the limit is --max-message-bytes");
 }
 
 static void a_chunk_stream_as_long_as_the_message_limit_is_taken(void **state)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Messages to bytes: a line, or chunks that BitBake can read; and back again. */
 #include "wire/framer.h"
 
@@ -41,18 +42,17 @@ static struct buffer written(struct text message)
 /* Writes the message in pieces of this size. */
 static struct buffer written_in_pieces(struct text message, size_t piece_bytes)
 {
-    struct framer_writer writer = {.streaming = false};
     struct buffer out = BUFFER_EMPTY;
+    bool is_streaming = false;
 
     for (size_t at = 0; at < message.length; at += piece_bytes) {
         size_t rest = message.length - at;
 
-        framer_writer_add(&writer, &out,
-            (struct text){message.bytes + at, rest < piece_bytes ? rest : piece_bytes});
-        assert_true(writer.pending.length < CHUNK);
+        framer_write_piece(&out, &is_streaming,
+            (struct text){message.bytes + at, rest < piece_bytes ? rest : piece_bytes},
+            rest <= piece_bytes);
     }
-    framer_writer_end(&writer, &out);
-    framer_writer_free(&writer);
+    assert_false(is_streaming);
     assert_false(buffer_failed(&out));
     return out;
 }
@@ -242,7 +242,7 @@ static void blanks_elsewhere_are_not_escaped(void **state)
 
 /* ---- messages made piece by piece ---- */
 
-static void pieces_make_the_same_bytes_as_the_whole(void **state)
+static void pieces_make_the_message(void **state)
 {
     char *space = *state;
     static const size_t lengths[] = {1, 32766, 32767, 32768, 65533, 65534, 65535, 100000};
@@ -251,12 +251,13 @@ static void pieces_make_the_same_bytes_as_the_whole(void **state)
     for (size_t i = 0; i < COUNT(lengths); i++) {
         for (size_t j = 0; j < COUNT(pieces); j++) {
             struct text message = text_without_blanks(space, lengths[i]);
-            struct buffer whole = written(message);
             struct buffer out = written_in_pieces(message, pieces[j]);
+            struct buffer back = received(buffer_text(&out), 30000);
 
-            if (!text_equal(buffer_text(&whole), buffer_text(&out)))
+            check_lines(buffer_text(&out));
+            if (!text_equal(buffer_text(&back), message))
                 fail_msg("%zu characters in pieces of %zu differ", lengths[i], pieces[j]);
-            buffer_free(&whole);
+            buffer_free(&back);
             buffer_free(&out);
         }
     }
@@ -283,51 +284,41 @@ static void blanks_are_escaped_in_pieces_too(void **state)
     }
 }
 
-static void full_chunks_are_sent_before_the_message_ends(void **state)
+static void a_piece_is_sent_before_the_message_ends(void **state)
 {
     char *space = *state;
-    struct framer_writer writer = {.streaming = false};
     struct buffer out = BUFFER_EMPTY;
+    bool is_streaming = false;
 
-    framer_writer_add(&writer, &out, text_without_blanks(space, CHUNK - 1));
-    assert_int_equal(out.length, 0);
-    framer_writer_add(&writer, &out, TEXT("x"));
-    assert_int_equal(out.length, strlen(START) + CHUNK + 1);
-    framer_writer_add(&writer, &out, TEXT("y"));
-    assert_int_equal(out.length, strlen(START) + CHUNK + 1);
-    framer_writer_end(&writer, &out);
-    assert_int_equal(out.length, strlen(START) + CHUNK + 1 + strlen("y\n\n"));
-    framer_writer_free(&writer);
+    framer_write_piece(&out, &is_streaming, text_without_blanks(space, 10), false);
+    assert_int_equal(out.length, strlen(START) + 10 + 1);
+    framer_write_piece(&out, &is_streaming, text_without_blanks(space, CHUNK + 1), false);
+    assert_int_equal(out.length, strlen(START) + 10 + 1 + CHUNK + 1 + 1 + 1);
+    framer_write_piece(&out, &is_streaming, TEXT("y"), true);
+    assert_int_equal(out.length, strlen(START) + 10 + 1 + CHUNK + 1 + 1 + 1 + strlen("y\n\n"));
+    assert_false(is_streaming);
     buffer_free(&out);
 }
 
-static void a_writer_is_ready_for_another_message(void **state)
+static void a_short_message_in_one_piece_is_a_line(void **state)
 {
-    char *space = *state;
-    struct framer_writer writer = {.streaming = false};
     struct buffer out = BUFFER_EMPTY;
+    bool is_streaming = false;
 
-    framer_writer_add(&writer, &out, text_without_blanks(space, CHUNK));
-    framer_writer_end(&writer, &out);
-    buffer_reset(&out, 0);
-    framer_writer_add(&writer, &out, TEXT("nu"));
-    framer_writer_add(&writer, &out, (struct text){.bytes = NULL});
-    framer_writer_add(&writer, &out, TEXT("ll"));
-    framer_writer_end(&writer, &out);
+    (void)state;
+    framer_write_piece(&out, &is_streaming, TEXT("null"), true);
     assert_text_is(buffer_text(&out), "null\n");
-    framer_writer_free(&writer);
     buffer_free(&out);
 }
 
 static void a_piece_that_finds_no_memory_fails_the_output(void **state)
 {
-    struct framer_writer writer = {.streaming = false};
-    struct buffer out = BUFFER_EMPTY;
+    struct buffer out = {.failed = true};
+    bool is_streaming = false;
 
     (void)state;
-    framer_writer_add(&writer, &out, (struct text){.bytes = "never read", .length = SIZE_MAX / 2});
+    framer_write_piece(&out, &is_streaming, TEXT("x"), false);
     assert_true(buffer_failed(&out));
-    framer_writer_free(&writer);
     buffer_free(&out);
 }
 
@@ -368,10 +359,10 @@ int main(void)
         cmocka_unit_test(a_run_of_blanks_never_ends_a_chunk),
         cmocka_unit_test(a_message_may_be_nearly_all_blanks),
         cmocka_unit_test(blanks_elsewhere_are_not_escaped),
-        cmocka_unit_test(pieces_make_the_same_bytes_as_the_whole),
+        cmocka_unit_test(pieces_make_the_message),
         cmocka_unit_test(blanks_are_escaped_in_pieces_too),
-        cmocka_unit_test(full_chunks_are_sent_before_the_message_ends),
-        cmocka_unit_test(a_writer_is_ready_for_another_message),
+        cmocka_unit_test(a_piece_is_sent_before_the_message_ends),
+        cmocka_unit_test(a_short_message_in_one_piece_is_a_line),
         cmocka_unit_test(a_piece_that_finds_no_memory_fails_the_output),
         cmocka_unit_test(what_is_written_is_read_back),
         cmocka_unit_test(what_is_written_is_read_back_a_byte_at_a_time),

@@ -1,7 +1,8 @@
-/* The checker over histories (tests/torture/history.h): what may be passes, and each promise
- * that is broken once is found.
+/* SPDX-License-Identifier: MIT */
+/* The checker of histories (tests/torture/history.h): correct histories pass, and each broken
+ * promise is found.
  *
- * A line of a history: when it was sent and answered, what was asked, what came. */
+ * A line of a history: the times of request and answer, the request, the answer. */
 #include "../torture/history.h"
 
 #include "unit.h"
@@ -16,29 +17,31 @@
 #define EXISTS .kind = HISTORY_TEST_PACKAGE
 #define ROW .kind = HISTORY_STORED
 #define FOREIGN_ROW .kind = HISTORY_FOREIGN_ROW
+#define FLOOR .kind = HISTORY_FLOOR
+#define FLOOR_ROW .kind = HISTORY_STORED_FLOOR
 
 struct line {
     struct history_operation operation;
     const char *value;
 };
 
-struct told {
+struct complaints {
     size_t n;
     char first[700];
 };
 
 static void listen(void *context, const char *sentence)
 {
-    struct told *told = context;
+    struct complaints *complaints = context;
 
-    if (told->n++ == 0)
-        (void)snprintf(told->first, sizeof told->first, "%s", sentence);
+    if (complaints->n++ == 0)
+        (void)snprintf(complaints->first, sizeof complaints->first, "%s", sentence);
 }
 
-static struct told check(const struct line *lines, size_t n_lines, struct history_rules rules)
+static struct complaints check(const struct line *lines, size_t n_lines, struct history_rules rules)
 {
     struct history *history = history_create();
-    struct told told = {0};
+    struct complaints complaints = {0};
     size_t n_broken;
 
     for (size_t i = 0; i < n_lines; i++) {
@@ -50,10 +53,10 @@ static struct told check(const struct line *lines, size_t n_lines, struct histor
             operation.value = history_value(history, text_of(lines[i].value));
         (void)history_add(history, &operation);
     }
-    n_broken = history_check(history, &rules, listen, &told);
-    assert_int_equal(n_broken, told.n);
+    n_broken = history_check(history, &rules, listen, &complaints);
+    assert_int_equal(n_broken, complaints.n);
     history_free(history);
-    return told;
+    return complaints;
 }
 
 static const struct history_rules one = {.n_databases = 1, .upstream_of = {-1}};
@@ -63,16 +66,16 @@ static const struct history_rules chain = {.n_databases = 2, .upstream_of = {-1,
 
 static void expect(unsigned promise, const struct line *lines, size_t n, struct history_rules rules)
 {
-    struct told told = check(lines, n, rules);
+    struct complaints complaints = check(lines, n, rules);
     char beginning[32];
 
     (void)snprintf(beginning, sizeof beginning, "promise %u:", promise);
-    if (promise == 0 && told.n > 0)
-        print_error("%s\n", told.first);
+    if (promise == 0 && complaints.n > 0)
+        print_error("%s\n", complaints.first);
     if (promise == 0)
-        assert_int_equal(told.n, 0);
+        assert_int_equal(complaints.n, 0);
     else
-        assert_memory_equal(told.first, beginning, strlen(beginning));
+        assert_memory_equal(complaints.first, beginning, strlen(beginning));
 }
 
 /* EXPECT(promise or 0, rules, line...) */
@@ -87,7 +90,7 @@ static void expect(unsigned promise, const struct line *lines, size_t n, struct 
         {.sent = from, .answered = to, __VA_ARGS__}, text \
     }
 
-static void what_may_be_passes(void **state)
+static void a_correct_history_passes(void **state)
 {
     (void)state;
     EXPECT(0, complete, AT(1, 2, "0", GET, .checksum = 1), AT(3, 4, "1", GET, .checksum = 2),
@@ -100,7 +103,7 @@ static void what_may_be_passes(void **state)
         AT(0, 0, "4", ROW, .checksum = 5));
 }
 
-static void what_is_under_way_at_the_same_time_may_come_in_any_order(void **state)
+static void concurrent_requests_may_be_executed_in_any_order(void **state)
 {
     (void)state;
     EXPECT(0, one, AT(1, 10, "1", GET, .checksum = 1), AT(2, 3, "0", GET, .checksum = 2),
@@ -120,7 +123,7 @@ static void two_checksums_with_one_value_break_promise_1(void **state)
         AT(2, 9, "0", GET, .checksum = 1, .database = 0), AT(3, 8, "0", GET, .package = 1));
 }
 
-static void a_row_that_nobody_asked_for_breaks_promise_1(void **state)
+static void a_row_that_was_never_asked_for_breaks_promise_1(void **state)
 {
     (void)state;
     EXPECT(1, complete, AT(1, 2, NULL, TEST, .checksum = 7), AT(0, 0, "0", ROW, .checksum = 7));
@@ -133,7 +136,7 @@ static void an_answer_that_goes_down_breaks_promise_2(void **state)
     EXPECT(2, one, AT(1, 2, "1.0", GET, .checksum = 1), AT(3, 4, "1", GET, .checksum = 2));
 }
 
-static void on_one_connection_the_order_is_that_of_sending(void **state)
+static void requests_of_one_connection_are_executed_in_order(void **state)
 {
     (void)state;
     EXPECT(2, one, AT(1, 9, "10", GET, .checksum = 1, .connection = 1),
@@ -142,7 +145,7 @@ static void on_one_connection_the_order_is_that_of_sending(void **state)
         AT(2, 10, "9", GET, .checksum = 2, .connection = 2));
 }
 
-static void the_order_of_one_connection_binds_no_other(void **state)
+static void the_order_of_one_connection_does_not_bind_others(void **state)
 {
     (void)state;
     EXPECT(0, one, AT(1, 20, "10", GET, .checksum = 1, .connection = 1),
@@ -150,7 +153,7 @@ static void the_order_of_one_connection_binds_no_other(void **state)
         AT(3, 4, "2", GET, .checksum = 2, .connection = 2));
 }
 
-static void look_ups_under_way_together_may_come_in_any_order(void **state)
+static void concurrent_look_ups_may_be_executed_in_any_order(void **state)
 {
     (void)state;
     EXPECT(0, one, AT(1, 2, "0", GET, .checksum = 1, .package = 1),
@@ -160,7 +163,7 @@ static void look_ups_under_way_together_may_come_in_any_order(void **state)
         AT(5, 11, NULL, EXISTS, .connection = 1));
 }
 
-static void new_content_below_the_upstreams_breaks_promise_3(void **state)
+static void new_content_below_the_upstream_breaks_promise_3(void **state)
 {
     (void)state;
     EXPECT(3, chain, AT(1, 2, "5", GET, .checksum = 1),
@@ -171,7 +174,7 @@ static void new_content_below_the_upstreams_breaks_promise_3(void **state)
         AT(3, 4, "5", GET, .checksum = 1, .database = 1));
 }
 
-static void known_content_below_the_upstreams_breaks_promise_3(void **state)
+static void known_content_below_the_upstream_breaks_promise_3(void **state)
 {
     struct history_rules failing = chain;
 
@@ -204,7 +207,7 @@ static void new_content_that_is_not_greater_breaks_promise_4(void **state)
         AT(3, 4, "4", GET, .checksum = 2, .history = true));
 }
 
-static void a_row_that_is_missing_in_the_end_breaks_promise_5(void **state)
+static void a_row_that_is_missing_at_the_end_breaks_promise_5(void **state)
 {
     (void)state;
     EXPECT(5, complete, AT(1, 2, "0", GET, .checksum = 1), AT(3, 4, "1", GET, .checksum = 2),
@@ -212,7 +215,7 @@ static void a_row_that_is_missing_in_the_end_breaks_promise_5(void **state)
     EXPECT(5, complete, AT(1, LOST, NULL, GET, .checksum = 1), AT(2, 3, "3", MAX));
 }
 
-static void what_is_not_seen_at_once_breaks_promise_6(void **state)
+static void a_row_that_is_not_seen_at_once_breaks_promise_6(void **state)
 {
     (void)state;
     EXPECT(6, one, AT(1, 2, "0", GET, .checksum = 1), AT(3, 4, NULL, TEST, .checksum = 1));
@@ -226,7 +229,7 @@ static void what_is_not_seen_at_once_breaks_promise_6(void **state)
         AT(9, 10, "0", GET, .checksum = 1, .read_only = true, .history = true));
 }
 
-static void an_answer_before_anybody_asked_breaks_promise_6(void **state)
+static void an_answer_before_the_first_request_breaks_promise_6(void **state)
 {
     (void)state;
     EXPECT(6, one, AT(1, 2, "0", TEST, .checksum = 1), AT(3, 4, "0", GET, .checksum = 1));
@@ -235,7 +238,7 @@ static void an_answer_before_anybody_asked_breaks_promise_6(void **state)
     EXPECT(0, one, AT(1, 5, "0", MAX), AT(4, 6, "0", GET, .checksum = 1));
 }
 
-static void another_programs_rows_bind_but_may_repeat_ours(void **state)
+static void rows_of_another_program_count_but_may_repeat_values(void **state)
 {
     (void)state;
     EXPECT(0, complete, AT(1, 2, "0", GET, .checksum = 1),
@@ -245,7 +248,78 @@ static void another_programs_rows_bind_but_may_repeat_ours(void **state)
         AT(5, 6, "6", GET, .checksum = 1));
 }
 
-static void an_answer_that_is_no_revision_is_told_of_and_counts_as_none(void **state)
+static void a_correct_history_with_floors_passes(void **state)
+{
+    (void)state;
+    EXPECT(0, complete, AT(1, 2, "0", GET, .checksum = 1), AT(3, 4, "0", FLOOR),
+        AT(5, 6, "0", GET, .checksum = 1), AT(7, 8, "7", FLOOR), AT(9, 10, "7", MAX),
+        AT(11, 12, "0", GET, .checksum = 1, .history = true), AT(13, 14, "0", TEST, .checksum = 1),
+        AT(15, 16, "8", GET, .checksum = 1), AT(17, LOST, "9", FLOOR), AT(18, LOST, "20", FLOOR),
+        AT(19, 20, "10", GET, .checksum = 2), AT(0, 0, "0", ROW, .checksum = 1),
+        AT(0, 0, "0", FLOOR_ROW), AT(0, 0, "7", FLOOR_ROW), AT(0, 0, "8", ROW, .checksum = 1),
+        AT(0, 0, "9", FLOOR_ROW), AT(0, 0, "10", ROW, .checksum = 2));
+    EXPECT(0, one, AT(1, 9, "7", FLOOR), AT(2, 10, "0", GET, .checksum = 1), AT(3, 8, NULL, MAX));
+    EXPECT(0, one, AT(1, 2, "1.9", FLOOR), AT(3, 4, NULL, EXISTS, .found = true));
+}
+
+static void an_answer_that_ignores_a_floor_breaks_a_promise(void **state)
+{
+    (void)state;
+    EXPECT(2, one, AT(1, 2, "7", FLOOR), AT(3, 4, "7", GET, .checksum = 1));
+    EXPECT(2, one, AT(1, 9, "7", FLOOR, .connection = 1),
+        AT(2, 10, "0", GET, .checksum = 1, .connection = 1));
+    EXPECT(4, one, AT(1, 2, "7", FLOOR), AT(3, 4, "0", GET, .checksum = 1, .history = true));
+    EXPECT(6, one, AT(1, 2, "7", FLOOR), AT(3, 4, NULL, MAX));
+    EXPECT(6, one, AT(1, 2, "7", FLOOR), AT(3, 4, NULL, EXISTS));
+    EXPECT(6, one, AT(1, 2, "7", MAX), AT(3, 4, "7", FLOOR));
+    EXPECT(3, chain, AT(1, 2, "7", FLOOR), AT(3, 4, "5", GET, .checksum = 1, .database = 1));
+}
+
+static void a_floor_that_is_missing_at_the_end_breaks_promise_5(void **state)
+{
+    (void)state;
+    EXPECT(5, complete, AT(1, 2, "7", FLOOR));
+    EXPECT(5, complete, AT(1, 2, "0", GET, .checksum = 1), AT(3, 4, "0", FLOOR),
+        AT(0, 0, "0", ROW, .checksum = 1));
+    EXPECT(0, complete, AT(1, LOST, "7", FLOOR));
+}
+
+/* Expects one complaint that has this text. */
+static void expect_text(
+    const char *text, const struct line *lines, size_t n, struct history_rules rules)
+{
+    struct complaints complaints = check(lines, n, rules);
+
+    assert_int_equal(complaints.n, 1);
+    assert_non_null(strstr(complaints.first, text));
+}
+
+static void a_value_of_the_upstream_up_to_a_floor_is_reported(void **state)
+{
+    static const struct line given[] = {AT(1, 2, "0", GET, .checksum = 1),
+        AT(3, 4, "0", FLOOR, .database = 1),
+        AT(5, 6, "0", GET, .checksum = 1, .database = 1, .history = true)};
+    static const struct line proposed[] = {AT(1, 2, "0", GET, .checksum = 1),
+        AT(3, 4, "0", FLOOR, .database = 1),
+        AT(5, 6, "0", GET, .checksum = 1, .database = 1, .history = true, .read_only = true)};
+
+    (void)state;
+    expect_text("not above the floor", given, COUNT(given), chain);
+    expect_text("not above the floor", proposed, COUNT(proposed), chain);
+    EXPECT(0, chain, AT(1, 2, "1", GET, .checksum = 1), AT(3, 4, "0", FLOOR, .database = 1),
+        AT(5, 6, "1", GET, .checksum = 1, .database = 1, .history = true));
+}
+
+static void a_floor_that_was_never_stored_is_reported(void **state)
+{
+    static const struct line lines[] = {AT(1, 2, "0", GET, .checksum = 1),
+        AT(0, 0, "0", ROW, .checksum = 1), AT(0, 0, "0", FLOOR_ROW)};
+
+    (void)state;
+    expect_text("it was never stored", lines, COUNT(lines), complete);
+}
+
+static void an_answer_that_is_not_a_revision_is_reported_and_ignored(void **state)
 {
     static const char *const wrong[] = {"", "1.", "-1", "1.x", " 1"};
 
@@ -255,34 +329,39 @@ static void an_answer_that_is_no_revision_is_told_of_and_counts_as_none(void **s
             AT(3, 4, wrong[i], TEST, .checksum = 2), AT(5, 6, wrong[i], MAX),
             AT(7, 8, "0", GET, .checksum = 3), AT(0, 0, wrong[i], ROW, .checksum = 1),
             AT(0, 0, "0", ROW, .checksum = 3)};
-        struct told told = check(lines, COUNT(lines), complete);
+        struct complaints complaints = check(lines, COUNT(lines), complete);
 
-        assert_int_equal(told.n, 4);
-        assert_non_null(strstr(told.first, "get-pr of package 0, checksum 1"));
-        assert_non_null(strstr(told.first, "that is no revision"));
+        assert_int_equal(complaints.n, 4);
+        assert_non_null(strstr(complaints.first, "get-pr of package 0, checksum 1"));
+        assert_non_null(strstr(complaints.first, "this is not a revision"));
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_may_be_passes),
-        cmocka_unit_test(what_is_under_way_at_the_same_time_may_come_in_any_order),
+        cmocka_unit_test(a_correct_history_passes),
+        cmocka_unit_test(concurrent_requests_may_be_executed_in_any_order),
         cmocka_unit_test(two_checksums_with_one_value_break_promise_1),
-        cmocka_unit_test(a_row_that_nobody_asked_for_breaks_promise_1),
+        cmocka_unit_test(a_row_that_was_never_asked_for_breaks_promise_1),
         cmocka_unit_test(an_answer_that_goes_down_breaks_promise_2),
-        cmocka_unit_test(on_one_connection_the_order_is_that_of_sending),
-        cmocka_unit_test(the_order_of_one_connection_binds_no_other),
-        cmocka_unit_test(look_ups_under_way_together_may_come_in_any_order),
-        cmocka_unit_test(new_content_below_the_upstreams_breaks_promise_3),
-        cmocka_unit_test(known_content_below_the_upstreams_breaks_promise_3),
+        cmocka_unit_test(requests_of_one_connection_are_executed_in_order),
+        cmocka_unit_test(the_order_of_one_connection_does_not_bind_others),
+        cmocka_unit_test(concurrent_look_ups_may_be_executed_in_any_order),
+        cmocka_unit_test(new_content_below_the_upstream_breaks_promise_3),
+        cmocka_unit_test(known_content_below_the_upstream_breaks_promise_3),
         cmocka_unit_test(another_value_with_history_breaks_promise_4),
         cmocka_unit_test(new_content_that_is_not_greater_breaks_promise_4),
-        cmocka_unit_test(a_row_that_is_missing_in_the_end_breaks_promise_5),
-        cmocka_unit_test(what_is_not_seen_at_once_breaks_promise_6),
-        cmocka_unit_test(an_answer_before_anybody_asked_breaks_promise_6),
-        cmocka_unit_test(another_programs_rows_bind_but_may_repeat_ours),
-        cmocka_unit_test(an_answer_that_is_no_revision_is_told_of_and_counts_as_none),
+        cmocka_unit_test(a_row_that_is_missing_at_the_end_breaks_promise_5),
+        cmocka_unit_test(a_row_that_is_not_seen_at_once_breaks_promise_6),
+        cmocka_unit_test(an_answer_before_the_first_request_breaks_promise_6),
+        cmocka_unit_test(rows_of_another_program_count_but_may_repeat_values),
+        cmocka_unit_test(a_correct_history_with_floors_passes),
+        cmocka_unit_test(an_answer_that_ignores_a_floor_breaks_a_promise),
+        cmocka_unit_test(a_floor_that_is_missing_at_the_end_breaks_promise_5),
+        cmocka_unit_test(a_value_of_the_upstream_up_to_a_floor_is_reported),
+        cmocka_unit_test(a_floor_that_was_never_stored_is_reported),
+        cmocka_unit_test(an_answer_that_is_not_a_revision_is_reported_and_ignored),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

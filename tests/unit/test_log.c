@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What clients can cause at will doesn't fill the log: base/log.h. */
 #include "base/log.h"
 #include "unit.h"
@@ -146,6 +147,62 @@ static void what_is_no_printable_ascii_is_escaped(void **state)
         assert_in_range(*at, 0x20, 0x7e);
 }
 
+static void write_field(struct file *file, struct text text)
+{
+    const struct log_field fields[] = {
+        {.name = "text", .text = text}, {.name = "number", .is_number = true, .number = 7}};
+
+    log_write_fields(file->log, LOG_ERROR, "it \"failed\"", fields, 2);
+}
+
+static void fields_follow_the_message(void **state)
+{
+    static struct file file;
+
+    (void)state;
+    open_log(&file, LOG_INFO);
+    write_field(&file, text_of("plain"));
+    write_field(&file, text_of("a \"b\"\n\xff"));
+    write_field(&file, text_of(""));
+    close_log(&file);
+    assert_int_equal(count(&file, "]: it \"failed\" text=plain number=7\n"), 1);
+    assert_int_equal(count(&file, "text=\"a \\\"b\\\"\\x0a\\xff\" number=7\n"), 1);
+    assert_int_equal(count(&file, "text=\"\" number=7\n"), 1);
+}
+
+static void json_is_ascii_and_has_fields_as_members(void **state)
+{
+    static struct file file;
+
+    (void)state;
+    open_log(&file, LOG_INFO);
+    log_set_format(file.log, LOG_JSON);
+    write_field(&file, text_of("a \"b\"\n\xff \xc3\xa9 \xf0\x9f\x98\x80"));
+    close_log(&file);
+    assert_int_equal(count(&file, "\"level\": \"ERROR\", \"pid\": "), 1);
+    assert_int_equal(count(&file, "\"message\": \"it \\\"failed\\\"\", \"text\": "), 1);
+    assert_int_equal(count(&file, "\"a \\\"b\\\"\\u000a\\ufffd \\u00e9 \\ud83d\\ude00\""), 1);
+    assert_int_equal(count(&file, ", \"number\": 7}\n"), 1);
+}
+
+static void a_long_field_is_cut_and_its_line_is_whole(void **state)
+{
+    static struct file file;
+    static char text[20000];
+
+    (void)state;
+    memset(text, '"', sizeof text - 1);
+    for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
+        open_log(&file, LOG_INFO);
+        log_set_format(file.log, (enum log_format)format);
+        write_field(&file, text_of(text));
+        close_log(&file);
+        assert_true(strlen(file.text) < 4000);
+        assert_int_equal(count(&file, "\n"), 1);
+        assert_int_equal(count(&file, "number"), 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +211,9 @@ int main(void)
         cmocka_unit_test(what_was_left_out_is_said_at_the_end),
         cmocka_unit_test(who_wants_every_detail_gets_it),
         cmocka_unit_test(what_is_no_printable_ascii_is_escaped),
+        cmocka_unit_test(fields_follow_the_message),
+        cmocka_unit_test(json_is_ascii_and_has_fields_as_members),
+        cmocka_unit_test(a_long_field_is_cut_and_its_line_is_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

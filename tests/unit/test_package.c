@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the rows of a package boil down to. */
 #include "exec/package.h"
 
@@ -133,6 +134,20 @@ static void every_value_of_a_row_is_held(void **state)
     assert_false(package_holds(*state, ""));
 }
 
+static void a_floor_holds_its_value_and_all_smaller_ones(void **state)
+{
+    add(*state, "floor:10", "10");
+    add(*state, "floor:2", "2");
+    add(*state, "a", "20");
+    assert_string_equal(package_greatest(*state), "20");
+    assert_true(package_holds(*state, "0"));
+    assert_true(package_holds(*state, "9.5"));
+    assert_true(package_holds(*state, "10"));
+    assert_false(package_holds(*state, "10.0"));
+    assert_false(package_holds(*state, "11"));
+    assert_true(package_holds(*state, "20"));
+}
+
 static void a_checksum_is_any_text(void **state)
 {
     static const struct text checksums[] = {TEXT(""), TEXT("\0"), TEXT("a"), TEXT("a\0"),
@@ -242,6 +257,7 @@ int main(void)
         TEST(a_row_that_is_there_already_changes_nothing),
         TEST(two_checksums_can_hold_one_value),
         TEST(every_value_of_a_row_is_held),
+        TEST(a_floor_holds_its_value_and_all_smaller_ones),
         TEST(a_checksum_is_any_text),
         TEST(rows_are_copied_and_need_no_terminator),
         TEST(the_greatest_value_stays_borrowed_while_rows_are_added),

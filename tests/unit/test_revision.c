@@ -1,8 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* Revisions: which texts are one, their order, and how they grow. */
 #include "revision/revision.h"
 
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* From small to great, all different. */
@@ -272,6 +274,52 @@ static void what_grows_is_a_copy(void **state)
     free(child);
 }
 
+/* ---- adding ---- */
+
+static void check_sum(const char *revision, const char *number, const char *expected)
+{
+    char *sum = revision_add(revision, number);
+
+    assert_non_null(sum);
+    assert_string_equal(sum, expected);
+    free(sum);
+}
+
+static void a_number_is_added_to_the_last_one(void **state)
+{
+    (void)state;
+    check_sum("0", "0", "0");
+    check_sum("0", "5", "5");
+    check_sum("1.9", "5", "1.14");
+    check_sum("7", "10", "17");
+    check_sum("9.99", "1", "9.100");
+    check_sum("1.5", "995", "1.1000");
+    check_sum("2.0.0", "123456", "2.0.123456");
+    check_sum("18446744073709551615", "18446744073709551615", "36893488147419103230");
+    check_sum("1", "99999999999999999999999999999999999999999",
+        "100000000000000000000000000000000000000000");
+}
+
+static void adding_n_is_increasing_n_times(void **state)
+{
+    char number[16];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(in_order); i++) {
+        char *increased = strdup(in_order[i]);
+
+        for (unsigned n = 1; n <= 120; n++) {
+            char *next = revision_increase(increased);
+
+            free(increased);
+            increased = next;
+            (void)snprintf(number, sizeof number, "%u", n);
+            check_sum(in_order[i], number, increased);
+        }
+        free(increased);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -290,6 +338,8 @@ int main(void)
         cmocka_unit_test(a_child_is_the_first_revision_below),
         cmocka_unit_test(nothing_lies_between_a_revision_and_its_child),
         cmocka_unit_test(what_grows_is_a_copy),
+        cmocka_unit_test(a_number_is_added_to_the_last_one),
+        cmocka_unit_test(adding_n_is_increasing_n_times),
     };
 
     return cmocka_run_group_tests_name("revision", tests, NULL, NULL);

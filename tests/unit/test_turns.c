@@ -1,183 +1,132 @@
-/* Turns (src/server/turns.h): how many at once, and who comes next. */
+/* SPDX-License-Identifier: MIT */
+/* Turns (src/server/turns.h): who is next, when clients of several addresses wait. */
 #include "server/turns.h"
-
 #include "unit.h"
 
-#include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
-/* Somebody with a letter, who writes it down when the turn comes. */
-struct guest {
-    struct turn turn;
-    char letter;
-    char *came; /* of all of them */
-};
+#define N 8
 
-struct party {
+struct fixture {
     struct turns turns;
-    struct guest guests[5];
-    char came[16];
+    struct turn each[N];
 };
 
-static void come(void *context)
+static int set_up(void **state)
 {
-    const struct guest *guest = context;
-    size_t n = strlen(guest->came);
+    struct fixture *fixture = calloc(1, sizeof *fixture);
 
-    guest->came[n] = guest->letter;
-    guest->came[n + 1] = '\0';
+    assert_non_null(fixture);
+    turns_init(&fixture->turns);
+    *state = fixture;
+    return 0;
 }
 
-static void invite(struct party *party, unsigned at_once)
+static int tear_down(void **state)
 {
-    *party = (struct party){0};
-    turns_init(&party->turns, at_once);
-    for (size_t i = 0; i < COUNT(party->guests); i++) {
-        struct guest *guest = &party->guests[i];
+    struct fixture *fixture = *state;
 
-        *guest = (struct guest){.turn = {.come = come, .context = guest},
-            .letter = (char)('a' + i),
-            .came = party->came};
-    }
+    for (int i = 0; i < N; i++)
+        turns_remove(&fixture->turns, &fixture->each[i]);
+    assert_null(turns_first(&fixture->turns));
+    assert_int_equal(fixture->turns.addresses.n_items, 0);
+    turns_deinit(&fixture->turns);
+    free(fixture);
+    return 0;
 }
 
-static struct turn *turn_of(struct party *party, char letter)
+static void add(struct fixture *fixture, int which, const char *address)
 {
-    return &party->guests[letter - 'a'].turn;
+    assert_true(turns_add(&fixture->turns, &fixture->each[which], text_of(address), false));
+    assert_true(turn_is_waiting(&fixture->each[which]));
 }
 
-static bool ask(struct party *party, char letter)
+static void assert_next(struct fixture *fixture, int which)
 {
-    return turns_ask(&party->turns, turn_of(party, letter));
+    struct turn *first = turns_first(&fixture->turns);
+
+    assert_ptr_equal(first, &fixture->each[which]);
+    turns_take(&fixture->turns, first);
+    assert_false(turn_is_waiting(first));
 }
 
-static void end(struct party *party, char letter)
+static void the_clients_of_an_address_are_served_in_their_order(void **state)
 {
-    turns_end(&party->turns, turn_of(party, letter));
+    struct fixture *fixture = *state;
+
+    add(fixture, 0, "a");
+    add(fixture, 1, "a");
+    assert_next(fixture, 0);
+    add(fixture, 0, "a");
+    assert_next(fixture, 1);
+    assert_next(fixture, 0);
 }
 
-static void so_many_have_their_turn_at_once(void **state)
+static void the_addresses_are_served_in_turn(void **state)
 {
-    struct party party;
+    struct fixture *fixture = *state;
 
-    (void)state;
-    invite(&party, 2);
-    assert_true(ask(&party, 'a'));
-    assert_false(turns_are_waited_for(&party.turns));
-    assert_true(ask(&party, 'b'));
-    assert_false(ask(&party, 'c'));
-    assert_true(turns_are_waited_for(&party.turns));
-    assert_string_equal(party.came, ""); /* who gets it at once is not called */
+    for (int i = 0; i < 4; i++)
+        add(fixture, i, "a");
+    add(fixture, 4, "b");
+    add(fixture, 5, "c");
+    add(fixture, 6, "b");
+    assert_next(fixture, 0);
+    assert_next(fixture, 4);
+    assert_next(fixture, 5);
+    assert_next(fixture, 1);
+    assert_next(fixture, 6);
+    add(fixture, 4, "b");
+    assert_next(fixture, 2);
+    assert_next(fixture, 4);
+    assert_next(fixture, 3);
 }
 
-static void the_others_come_in_the_order_in_which_they_asked(void **state)
+static void one_in_front_is_the_next_of_its_address(void **state)
 {
-    struct party party;
+    struct fixture *fixture = *state;
 
-    (void)state;
-    invite(&party, 1);
-    assert_true(ask(&party, 'a'));
-    assert_false(ask(&party, 'd'));
-    assert_false(ask(&party, 'b'));
-    assert_false(ask(&party, 'c'));
-    end(&party, 'a');
-    assert_string_equal(party.came, "d");
-    assert_true(ask(&party, 'd')); /* it has it already */
-    end(&party, 'd');
-    assert_string_equal(party.came, "db");
-    assert_false(ask(&party, 'a')); /* again: behind the others */
-    end(&party, 'b');
-    end(&party, 'c');
-    assert_string_equal(party.came, "dbca");
+    add(fixture, 0, "a");
+    add(fixture, 1, "b");
+    assert_true(turns_add(&fixture->turns, &fixture->each[2], text_of("b"), true));
+    assert_next(fixture, 0);
+    assert_next(fixture, 2);
+    assert_next(fixture, 1);
 }
 
-static void who_has_a_turn_takes_no_second_one(void **state)
+static void one_that_is_removed_gets_no_turn(void **state)
 {
-    struct party party;
+    struct fixture *fixture = *state;
 
-    (void)state;
-    invite(&party, 2);
-    assert_true(ask(&party, 'a'));
-    assert_true(ask(&party, 'a'));
-    assert_true(ask(&party, 'b'));
-    assert_false(ask(&party, 'c'));
+    add(fixture, 0, "a");
+    add(fixture, 1, "b");
+    turns_remove(&fixture->turns, &fixture->each[0]);
+    turns_remove(&fixture->turns, &fixture->each[0]);
+    assert_next(fixture, 1);
+    assert_null(turns_first(&fixture->turns));
 }
 
-static void asking_twice_gives_no_second_place(void **state)
+static void an_address_can_pass(void **state)
 {
-    struct party party;
+    struct fixture *fixture = *state;
 
-    (void)state;
-    invite(&party, 1);
-    assert_true(ask(&party, 'a'));
-    assert_true(ask(&party, 'a'));
-    assert_false(ask(&party, 'b'));
-    assert_false(ask(&party, 'c'));
-    assert_false(ask(&party, 'b'));
-    end(&party, 'a');
-    end(&party, 'b');
-    end(&party, 'c');
-    assert_string_equal(party.came, "bc");
-    assert_false(turns_are_waited_for(&party.turns));
-}
-
-static void who_leaves_the_queue_is_passed_over(void **state)
-{
-    struct party party;
-
-    (void)state;
-    invite(&party, 1);
-    assert_true(ask(&party, 'a'));
-    assert_false(ask(&party, 'b'));
-    assert_false(ask(&party, 'c'));
-    end(&party, 'b');
-    assert_string_equal(party.came, ""); /* its leaving gives nobody a turn */
-    end(&party, 'a');
-    assert_string_equal(party.came, "c");
-}
-
-static void who_did_not_ask_ends_nothing(void **state)
-{
-    struct party party;
-
-    (void)state;
-    invite(&party, 1);
-    end(&party, 'a');
-    assert_true(ask(&party, 'b'));
-    end(&party, 'a');
-    assert_false(ask(&party, 'c')); /* there is no second one at once */
-    end(&party, 'b');
-    end(&party, 'b');
-    assert_string_equal(party.came, "c");
-    assert_false(ask(&party, 'd'));
-}
-
-static void a_turn_that_nobody_waits_for_is_kept_for_the_next(void **state)
-{
-    struct party party;
-
-    (void)state;
-    invite(&party, 2);
-    assert_true(ask(&party, 'a'));
-    assert_true(ask(&party, 'b'));
-    end(&party, 'a');
-    end(&party, 'b');
-    assert_true(ask(&party, 'c'));
-    assert_true(ask(&party, 'd'));
-    assert_false(ask(&party, 'e'));
-    assert_string_equal(party.came, "");
+    turns_pass(&fixture->turns);
+    add(fixture, 0, "a");
+    add(fixture, 1, "b");
+    turns_pass(&fixture->turns);
+    assert_next(fixture, 1);
+    assert_next(fixture, 0);
 }
 
 int main(void)
 {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(so_many_have_their_turn_at_once),
-        cmocka_unit_test(the_others_come_in_the_order_in_which_they_asked),
-        cmocka_unit_test(who_has_a_turn_takes_no_second_one),
-        cmocka_unit_test(asking_twice_gives_no_second_place),
-        cmocka_unit_test(who_leaves_the_queue_is_passed_over),
-        cmocka_unit_test(who_did_not_ask_ends_nothing),
-        cmocka_unit_test(a_turn_that_nobody_waits_for_is_kept_for_the_next),
+        TEST(the_clients_of_an_address_are_served_in_their_order),
+        TEST(the_addresses_are_served_in_turn),
+        TEST(one_in_front_is_the_next_of_its_address),
+        TEST(one_that_is_removed_gets_no_turn),
+        TEST(an_address_can_pass),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

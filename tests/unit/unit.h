@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What every unit test includes: cmocka, after the headers that it asks for. */
 #ifndef PRSERVD_UNIT_H
 #define PRSERVD_UNIT_H

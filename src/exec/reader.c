@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/* A look-up walks the few rows that it is about; what needs a whole package gets it from a package
+ * cache of the reader's own. */
+#include "exec/reader.h"
+
+#include "base/clock.h"
+#include "exec/decide.h"
+#include "exec/package_cache.h"
+#include "exec/retry.h"
+#include "exec/rollback.h"
+#include "revision/revision.h"
+
+#include <stdlib.h>
+
+#define SLICE_MS 20 /* the longest time before finished answers go out */
+#define LOOP_MS 5   /* the same on the event loop; then the thread goes on */
+#define CACHE_BYTES ((size_t)32 * 1024 * 1024)
+
+struct reader {
+    struct store *store;
+    struct package_cache *cache; /* for get-pr and max-package-pr */
+    struct job_list scanned;     /* jobs whose packages are being scanned; during reader_work */
+    struct invalid_rows *invalid_rows;
+    struct log *log;
+    struct outage outage;
+    uint64_t next_try_ms;
+    const struct store_options *options; /* borrowed */
+    struct writer *writer;               /* borrowed; NULL: a read-only server, which only warns */
+    struct store_rollback rollback;      /* as the writer knows it; during reader_work */
+};
+
+int reader_create(struct reader **created, const struct store_options *options,
+    struct invalid_rows *invalid_rows, struct writer *writer, struct error *error)
+{
+    struct reader *reader = calloc(1, sizeof *reader);
+    int result;
+
+    *created = NULL;
+    if (!reader)
+        return error_set_memory(error);
+    STAILQ_INIT(&reader->scanned);
+    reader->invalid_rows = invalid_rows;
+    reader->writer = writer;
+    reader->log = options->log;
+    outage_init(&reader->outage, "Look-ups", options->patience_ms, options->log);
+    reader->options = options;
+    result = store_open(&reader->store, options, STORE_READER, error);
+    if (result == 0)
+        result = store_begin_read(
+            reader->store, NULL, STORE_BLOCK, error); /* fails if it can't be read */
+    if (result == 0) {
+        store_rollback(reader->store);
+        reader->cache = package_cache_create(reader->store, CACHE_BYTES, invalid_rows);
+    }
+    if (result == 0 && !reader->cache)
+        result = error_set_memory(error);
+    if (result != 0) {
+        reader_free(reader);
+        return result;
+    }
+    *created = reader;
+    return 0;
+}
+
+void reader_free(struct reader *reader)
+{
+    if (!reader)
+        return;
+    package_cache_free(reader->cache);
+    store_close(reader->store);
+    free(reader);
+}
+
+/* ---- one job ---- */
+
+struct search {
+    struct reader *reader;
+    struct job *job;
+    struct large_package_count count;
+    bool is_long;
+};
+
+/* Keeps the smallest value (with history) or the greatest. */
+static int reader_take_extreme(void *context, const struct row *row)
+{
+    struct search *search = context;
+    char **best = &search->job->value;
+    char *copy;
+    int order;
+
+    search->is_long = large_package_count_row(&search->count, &package_cache_whole, row);
+    if (search->is_long)
+        return 1;
+    if (!invalid_rows_check(search->reader->invalid_rows, row))
+        return 0;
+    order = *best ? revision_compare(row->value.bytes, *best) : 0;
+    if (*best && (search->job->request->history ? order >= 0 : order <= 0))
+        return 0;
+    copy = strndup(row->value.bytes, row->value.length);
+    if (!copy)
+        return search->job->result = error_set_memory(&search->job->error);
+    free(*best);
+    *best = copy;
+    return 0;
+}
+
+static int reader_take_any(void *context, const struct row *row)
+{
+    struct search *search = context;
+
+    search->job->found = invalid_rows_check(search->reader->invalid_rows, row);
+    return search->job->found;
+}
+
+/* Answers what needs facts about the package. */
+static int reader_read_package(struct reader *reader, struct job *job)
+{
+    struct package_question question;
+    struct package_facts facts;
+    int result;
+
+    decide_ask(job, &question);
+    result = package_cache_ask(reader->cache, &question, &facts, &job->error);
+    if (result != 0)
+        return result;
+    if (decide(job, &facts, reader->log))
+        (void)rollback_refuses(&reader->rollback, job, reader->log);
+    return job->result;
+}
+
+/* Answers test-pr. A checksum with very many values is found as a part of its package is. */
+static int reader_look_up(struct reader *reader, struct job *job)
+{
+    const struct request *request = job->request;
+    struct search search = {.reader = reader, .job = job};
+    int result = store_look_up(reader->store, request->version, request->pkgarch, request->checksum,
+        reader_take_extreme, &search, &job->error);
+
+    if (result == 0 && search.is_long) {
+        job_reset(job);
+        return reader_read_package(reader, job);
+    }
+    return result == 0 ? job_hold_value(job) : result;
+}
+
+static int reader_answer_kind(struct reader *reader, struct job *job)
+{
+    const struct request *request = job->request;
+    struct search search = {.reader = reader, .job = job};
+
+    switch (request->kind) {
+    case REQUEST_GET_PR:
+    case REQUEST_MAX_PACKAGE_PR:
+        return reader_read_package(reader, job);
+    case REQUEST_TEST_PR:
+        return reader_look_up(reader, job);
+    case REQUEST_TEST_PACKAGE:
+        return store_load(reader->store, request->version, request->pkgarch, reader_take_any,
+            &search, &job->error);
+    default:
+        return error_set(
+            &job->error, ERROR_INPUT, "%s is not a look-up", request_name(request->kind));
+    }
+}
+
+/* Refuses to tell a server below what may be old: its new revisions would be too small. */
+static int reader_check_standby(const struct reader *reader, struct job *job)
+{
+    const enum request_kind kind = job->request->kind;
+
+    if (!store_is_stale(reader->options) || !job->is_for_server ||
+        (kind != REQUEST_TEST_PR && kind != REQUEST_MAX_PACKAGE_PR))
+        return 0;
+    return error_set(&job->error, ERROR_STORE,
+        "%s: this server reads from a standby, whose revisions may be old: name a server on the "
+        "primary as the upstream, or start this one with --stale-ok",
+        request_name(kind));
+}
+
+/* Answers a job. Returns 0; PACKAGE_IS_SCANNED or ERROR_LOCKED if that takes waiting. */
+static int reader_answer(struct reader *reader, struct job *job)
+{
+    int result = job_check(reader->store, job);
+
+    if (result == 0 && rollback_refuses_look_up(&reader->rollback, job, reader->log))
+        return 0;
+    if (result == 0)
+        result = reader_check_standby(reader, job);
+    if (result == 0)
+        result = reader_answer_kind(reader, job);
+    if (result == ERROR_LOCKED || result == PACKAGE_IS_SCANNED) {
+        job_reset(job);
+        return result;
+    }
+    job->result = result ? result : job->result;
+    return 0;
+}
+
+/* ---- all jobs ---- */
+
+/* Answers jobs until the slice of time has ended. Fails if the next one would have to wait; the
+ * error is in it. */
+static int reader_answer_all(struct reader *reader, struct job_list *arrived,
+    struct job_list *finished, enum store_blocking blocking)
+{
+    uint64_t until_ms = clock_ms() + (blocking == STORE_NONBLOCK ? LOOP_MS : SLICE_MS);
+    struct job *job;
+
+    while ((job = STAILQ_FIRST(arrived))) {
+        const int result = reader_answer(reader, job);
+
+        if (result == ERROR_LOCKED)
+            return result;
+        STAILQ_REMOVE_HEAD(arrived, entry);
+        STAILQ_INSERT_TAIL(result == 0 ? finished : &reader->scanned, job, entry);
+        if (clock_ms() >= until_ms)
+            break;
+    }
+    return 0;
+}
+
+/* Lets jobs wait, or ends them with an error. */
+static void reader_fail_jobs(struct reader *reader, struct job_list *arrived,
+    struct job_list *finished, int result, const struct error *error)
+{
+    if (result == ERROR_LOCKED) {
+        retry_note(&reader->outage, arrived, error);
+        retry_expire(&reader->outage, arrived, finished);
+        return;
+    }
+    job_fail_all(arrived, finished, result, error);
+}
+
+/* Scans a piece of a large package for which jobs wait, and puts those back. The error of a scan is
+ * theirs; after ERROR_LOCKED they go on waiting. */
+static void reader_scan(struct reader *reader, struct job_list *arrived, struct job_list *finished)
+{
+    struct error error;
+    int result;
+
+    if (STAILQ_EMPTY(&reader->scanned))
+        return;
+    result = package_cache_scan(reader->cache, &error);
+    if (result != 0 && result != ERROR_LOCKED)
+        job_fail_all(&reader->scanned, finished, result, &error);
+    STAILQ_CONCAT(arrived, &reader->scanned);
+}
+
+void reader_work(struct reader *reader, struct job_list *arrived, struct job_list *finished,
+    enum store_blocking blocking)
+{
+    const struct store_batch batch = job_batch(arrived, &reader->outage);
+    const uint64_t began_ms = clock_ms();
+    struct error error;
+    int result = store_begin_read(reader->store, &batch, blocking, &error);
+
+    if (result == 0)
+        result = package_cache_refresh(reader->cache, blocking, &error);
+    if (reader->writer)
+        writer_find_rollback(reader->writer, &reader->rollback);
+    if (result == 0) {
+        retry_end(&reader->outage);
+        result = reader_answer_all(reader, arrived, finished, blocking);
+        if (result != 0)
+            error = STAILQ_FIRST(arrived)->error;
+        if (result == 0 && blocking == STORE_BLOCK)
+            reader_scan(reader, arrived, finished);
+        STAILQ_CONCAT(arrived, &reader->scanned);
+    }
+    if (result != 0 && blocking == STORE_BLOCK) {
+        reader->next_try_ms = retry_next_ms(began_ms);
+        reader_fail_jobs(reader, arrived, finished, result, &error);
+    }
+    store_rollback(reader->store);
+    package_cache_evict(reader->cache);
+}
+
+void reader_give_up(struct reader *reader, struct job_list *arrived, struct job_list *finished)
+{
+    if (outage_is_on(&reader->outage))
+        retry_give_up(arrived, finished);
+}
+
+uint64_t reader_next_try_ms(const struct reader *reader)
+{
+    return reader->next_try_ms;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The state of a writer, shared by writer.c and writer_read.c. Only they include this. */
+#ifndef PRSERVD_WRITER_STATE_H
+#define PRSERVD_WRITER_STATE_H
+
+#include "exec/batch_stats.h"
+#include "exec/commit_watch.h"
+#include "exec/lock_queue.h"
+#include "exec/package_cache.h"
+#include "exec/readiness.h"
+#include "exec/rollback.h"
+
+#include <pthread.h>
+
+struct writer {
+    struct store *store;
+    struct package_cache *cache;
+    struct log *log;
+    struct outage outage;
+    struct commit_watch watch;
+    struct rollback *rollback;
+    struct readiness readiness;
+    struct lock_queue lock_queue;
+    uint64_t check_ms;     /* when the mark may be checked again */
+    uint64_t n_decided;    /* requests of the transaction under way */
+    uint64_t n_added;      /* rows of the transaction under way */
+    uint64_t n_assigned;   /* of them, those of get-pr */
+    bool is_slow;          /* the last store pass was */
+    bool has_lock;         /* the last store pass had the lock */
+    uint64_t next_try_ms;  /* when waiting jobs get a store pass again */
+    uint64_t next_read_ms; /* when they get a read pass again */
+    pthread_mutex_t mutex; /* guards what follows */
+    struct batch_stats stats;
+    struct store_rollback found; /* as the store has it */
+    /* and the packages in lock_queue, which the answerer asks for */
+};
+
+#endif

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+# SQL → a string of C.
+s/\\/\\\\/g
+s/"/\\"/g
+s/^/"/
+s/$/\\n"/

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection to the upstream, from the client's end: resolves the name, connects, sends
+ * lines, and passes messages on. On the loop's thread. */
+#ifndef PRSERVD_UPSTREAM_CONN_H
+#define PRSERVD_UPSTREAM_CONN_H
+
+#include "base/address.h"
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/text.h"
+
+#include <uv.h>
+
+/* The longest message that is taken: an answer with a revision of 256 KiB. */
+#define UPSTREAM_CONN_ANSWER_BYTES ((size_t)257 * 1024)
+
+struct upstream_conn;
+
+/* How a connection failed. */
+enum upstream_failure {
+    UPSTREAM_BROKEN,  /* it could not be made, or ended */
+    UPSTREAM_INVALID, /* what the upstream sent can't be read */
+};
+
+/* Not called before upstream_conn_open has returned, and never after failed or
+ * upstream_conn_close. They may call upstream_conn_close. */
+struct upstream_conn_events {
+    void (*opened)(void *context);
+    /* The next message, borrowed; NULL for one that was too long and was skipped. */
+    void (*message)(void *context, const struct text *message);
+    /* The connection failed and is freed; the reason is a phrase: "connection refused". */
+    void (*failed)(void *context, enum upstream_failure failure, const char *reason);
+    void *context;
+};
+
+/* Connects within wait_ms, and sends the handshake. *conn belongs to the caller until failed or
+ * upstream_conn_close. Fails with ERROR_MEMORY or ERROR_SYSTEM. */
+ERROR_MUST_CHECK int upstream_conn_open(struct upstream_conn **conn, uv_loop_t *loop,
+    const struct address *address, unsigned wait_ms, const struct upstream_conn_events *events,
+    struct error *error);
+
+#define UPSTREAM_CONN_CANT_SEND "out of memory: nothing can be sent"
+
+/* Sends the buffer's content; takes it over and leaves the buffer empty. Fails with ERROR_MEMORY,
+ * also for a failed buffer, or with ERROR_SYSTEM: then nothing was sent, no event follows, and
+ * only upstream_conn_close may be called. */
+ERROR_MUST_CHECK int upstream_conn_send(struct upstream_conn *conn, struct buffer *lines);
+
+/* Ends the connection; no more events. NULL is allowed. */
+void upstream_conn_close(struct upstream_conn *conn);
+
+#endif

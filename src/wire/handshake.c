@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* A state machine over lines: the protocol line, header lines, an empty line. */
+#include "wire/handshake.h"
+
+#include "wire/codec.h"
+#include "wire/xml_rpc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#define PROTOCOL "PRSERVICE"
+#define PROTOCOL_VERSION "1.0"
+#define ANNOTATION_PREFIX "x-"
+
+const char *const handshake_annotation_names[HANDSHAKE_ANNOTATIONS] = {
+    "build-host", "build-name", "machine", "distro", "layers"};
+
+static bool handshake_header_is(struct text name, const char *expected)
+{
+    return name.length == strlen(expected) && strncasecmp(name.bytes, expected, name.length) == 0;
+}
+
+/* Returns whether a line is PRSERVICE 1.0, with any white space between the two. */
+static bool handshake_is_protocol(struct text line)
+{
+    struct text version;
+
+    line = text_strip(line);
+    if (!text_starts_with(line, PROTOCOL))
+        return false;
+    version = text_from(line, strlen(PROTOCOL));
+    return text_strip(version).length < version.length &&
+           text_is(text_strip(version), PROTOCOL_VERSION);
+}
+
+/* Cuts a text, in valid UTF-8, to this length at a character. */
+static struct text handshake_cut(struct text text, size_t length)
+{
+    if (text.length <= length)
+        return text;
+    while (length > 0 && ((unsigned char)text.bytes[length] & 0xc0) == 0x80)
+        length--;
+    return (struct text){.bytes = text.bytes, .length = length};
+}
+
+/* Keeps an annotation; of several with one name, the last. Without memory it is lost: nothing
+ * depends on it. */
+static void handshake_take_annotation(
+    struct handshake *handshake, struct text name, struct text value)
+{
+    value = handshake_cut(value, HANDSHAKE_ANNOTATION_BYTES);
+    for (int i = 0; i < HANDSHAKE_ANNOTATIONS; i++) {
+        char header[32];
+
+        (void)snprintf(
+            header, sizeof header, "%s%s", ANNOTATION_PREFIX, handshake_annotation_names[i]);
+        if (!handshake_header_is(name, header))
+            continue;
+        free(handshake->annotations[i]);
+        handshake->annotations[i] = value.length > 0 ? strndup(value.bytes, value.length) : NULL;
+        handshake->annotation_bytes += value.length;
+    }
+}
+
+void handshake_release(struct handshake *handshake)
+{
+    for (int i = 0; i < HANDSHAKE_ANNOTATIONS; i++) {
+        free(handshake->annotations[i]);
+        handshake->annotations[i] = NULL;
+    }
+}
+
+void handshake_write_annotations(const struct handshake *handshake, struct buffer *out)
+{
+    const char *separator = "{";
+
+    for (int i = 0; i < HANDSHAKE_ANNOTATIONS; i++) {
+        if (!handshake->annotations[i])
+            continue;
+        buffer_append_format(out, "%s\"%s\":", separator, handshake_annotation_names[i]);
+        codec_write_string(out, text_of(handshake->annotations[i]));
+        separator = ",";
+    }
+    if (separator[0] == ',')
+        buffer_append_string(out, "}");
+}
+
+static enum framer_result handshake_take_header(
+    struct handshake *handshake, struct text line, struct error *error)
+{
+    const char *colon = memchr(line.bytes, ':', line.length);
+    struct text name;
+    struct text value;
+
+    if (++handshake->n_headers > HANDSHAKE_HEADER_LINES)
+        return error_set(error, FRAMER_LOST, "the handshake has more than 100 header lines");
+    if (!colon)
+        return error_set(error, FRAMER_LOST, "a header line without a colon; write 'name: value'");
+    if (!text_is_utf8(line))
+        return error_set(error, FRAMER_LOST, "a header line is not UTF-8");
+    name = (struct text){.bytes = line.bytes, .length = (size_t)(colon - line.bytes)};
+    value = text_from(line, name.length + 1);
+    if (handshake_header_is(text_strip(name), "needs-headers"))
+        handshake->needs_headers = text_is(text_strip(value), "true");
+    else if (handshake_header_is(text_strip(name), "x-prserv-upstream"))
+        handshake->is_from_server = text_is(text_strip(value), "1");
+    else if (text_starts_with(text_strip(name), ANNOTATION_PREFIX) ||
+             text_starts_with(text_strip(name), "X-"))
+        handshake_take_annotation(handshake, text_strip(name), text_strip(value));
+    return FRAMER_MORE;
+}
+
+enum framer_result handshake_read(
+    struct handshake *handshake, struct framer *framer, struct error *error)
+{
+    for (;;) {
+        struct text line;
+        enum framer_result result = framer_next_line(framer, HANDSHAKE_HEADER_BYTES, &line, error);
+
+        if (result != FRAMER_READY)
+            return result;
+        if (!handshake->has_protocol) {
+            handshake->is_xml_rpc = xml_rpc_is_request(line);
+            if (!handshake_is_protocol(line))
+                return error_set(error, FRAMER_LOST,
+                    "this server speaks PRSERVICE 1.0; a connection begins with the "
+                    "line 'PRSERVICE 1.0', headers and an empty line");
+            handshake->has_protocol = true;
+        } else if (text_strip(line).length == 0) {
+            return FRAMER_READY;
+        } else if (handshake_take_header(handshake, line, error) == FRAMER_LOST) {
+            return FRAMER_LOST;
+        }
+    }
+}
