@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import sqlite3
 
 import pytest
@@ -178,8 +179,23 @@ def test_a_file_at_its_size_limit_is_an_error(server):
     asker.check_continues(path)
 
 
-def damage(path):
-    """Overwrites everything after the first page, as a disk does: the time of writing stays."""
+@contextlib.contextmanager
+def stopped(process):
+    """The process executes nothing meanwhile."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    yield
+    process.send_signal(signal.SIGCONT)
+
+
+def damage(server, path):
+    """Overwrites everything after the first page, as a disk does: the time of writing stays. The
+    server must not see the time in between."""
+    with stopped(server.process):
+        damage_pages(path)
+
+
+def damage_pages(path):
     status = path.stat()
     with open(path, "r+b") as file:
         file.seek(4096)
@@ -194,7 +210,7 @@ def test_a_damaged_database_ends_an_export(serve, tmp_path):
     with server.client() as client:
         client.post({"export": {"history": True}})
         poll(lambda: client.unread_bytes(), "the answer")
-        damage(path)
+        damage(server, path)
         with pytest.raises(EOFError):
             client.receive()
     assert "An export broke off: " in server.log
@@ -206,7 +222,7 @@ def test_a_damaged_database_is_an_error_before_the_upstream_is_asked(serve, tmp_
     make_large_database(path, 5000)
     with FakeUpstream(uval="1") as upstream:
         server = serve("--file", path, "--upstream", upstream.address)
-        damage(path)
+        damage(server, path)
         with pytest.raises(Refused, match="malformed"):
             server.get_pr("p4-1.0-r0", "core2-64", "new", history=True)
         assert not upstream.requests

@@ -64,7 +64,7 @@ def damaged(serve, tmp_path):
     path = tmp_path / "rows.sqlite3"
     make_large_database(path, 5000)
     server = serve("--file", path)
-    damage(path)
+    damage(server, path)
     return server
 
 
