@@ -38,6 +38,17 @@ def poll(condition, what="the condition", seconds=TIMEOUT_S):
         time.sleep(0.005)
 
 
+@contextlib.contextmanager
+def paused(server):
+    """Stops the server's process while the block runs."""
+    server.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
 def open_files(process):
     """Returns the names of the files that the process has open; none once it has ended."""
     files = []

@@ -9,11 +9,10 @@ import subprocess
 import termios
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from harness import SANITIZER, Refused, poll
+from harness import SANITIZER, Refused, paused, poll
 
 SLACK = 3 if SANITIZER else 1
 MARGIN = 1  # seconds that a busy machine may add to the times of the specification
@@ -41,16 +40,6 @@ def within(seconds, what):
     yield
     elapsed = time.monotonic() - started
     assert elapsed < seconds, f"{what} took {elapsed:.1f} s"
-
-
-@contextmanager
-def paused(server):
-    """Stops the process while the block runs."""
-    stat = Path(f"/proc/{server.process.pid}/stat")
-    server.process.send_signal(signal.SIGSTOP)
-    poll(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the pause")
-    yield
-    server.process.send_signal(signal.SIGCONT)
 
 
 def has_arrived(client):

@@ -284,6 +284,31 @@ static void api_append_why(struct http *http, const struct store_filter *filter,
         buffer_append_string(out, "null");
 }
 
+/* Appends what the upstream has; its failure is part of the answer. */
+static void api_append_upstream(
+    struct http *http, const struct store_filter *filter, struct buffer *out)
+{
+    const struct http_source *source = &http->source;
+    struct buffer greatest = {.length = 0};
+    struct error error;
+    int result;
+
+    if (!source->find_upstream_greatest) {
+        buffer_append_string(out, ",\"upstream\":null");
+        return;
+    }
+    result = source->find_upstream_greatest(
+        source->context, filter->version, filter->pkgarch, &greatest, &error);
+    if (result == 0 && greatest.length > 0)
+        api_append_text(out, ",\"upstream\":{\"greatest\":", buffer_text(&greatest));
+    else
+        buffer_append_string(out, ",\"upstream\":{\"greatest\":null");
+    if (result != 0)
+        api_append_text(out, ",\"error\":", text_of(error.text));
+    buffer_append_string(out, "}");
+    buffer_free(&greatest);
+}
+
 static int api_append_one(struct http *http, const struct store_filter *filter, unsigned limit,
     struct buffer *out, struct error *error)
 {
@@ -325,6 +350,7 @@ void api_package(struct http *http, struct http_exchange *exchange)
         answer_set_failure(&exchange->answer, result, &error);
         return;
     }
+    api_append_upstream(http, &filter, out);
     api_append_why(http, &filter, out);
     buffer_append_string(out, "}\n");
 }

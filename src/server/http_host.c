@@ -11,6 +11,7 @@
 #include "server/audit_reports.h"
 #include "server/binding.h"
 #include "server/http_module.h"
+#include "server/http_upstream.h"
 #include "version.h"
 
 #include <arpa/inet.h>
@@ -34,6 +35,7 @@ struct http_host {
     const struct http_module *module;
     struct http *http;             /* NULL: not started */
     struct audit_reports *reports; /* NULL: no audit log */
+    struct http_upstream *upstream; /* NULL: none */
     uv_async_t status_wanted;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t written;
@@ -143,6 +145,14 @@ static int http_host_write_status(void *context, struct buffer *out, struct erro
     host->wants_status = false;
     (void)pthread_mutex_unlock(&host->mutex);
     return result;
+}
+
+static int http_host_find_upstream_greatest(void *context, struct text version,
+    struct text pkgarch, struct buffer *greatest, struct error *error)
+{
+    const struct http_host *host = context;
+
+    return http_upstream_find_greatest(host->upstream, version, pkgarch, greatest, error);
 }
 
 /* ---- start ---- */
@@ -278,11 +288,17 @@ int http_host_start(struct http_host *host, const struct server_context *server,
                 .find_audit_dropped = http_host_find_audit_dropped,
                 .count_rows = http_host_count_rows,
                 .write_status = http_host_write_status,
+                .find_upstream_greatest =
+                    server->upstream ? http_host_find_upstream_greatest : NULL,
             },
         .log = host->log,
     };
 
     host->server = *server;
+    if (server->upstream)
+        host->upstream = http_upstream_create(host->status_wanted.loop, server->upstream);
+    if (result == 0 && server->upstream && !host->upstream)
+        result = error_set_memory(error);
     if (result == 0)
         result = host->module->start(&host->http, &options, error);
     if (result == 0)
@@ -303,10 +319,14 @@ void http_host_remove_files(struct http_host *host)
 
 void http_host_stop(struct http_host *host)
 {
-    if (!host || !host->http)
+    if (!host)
         return;
-    host->module->stop(host->http);
+    http_upstream_stop(host->upstream);
+    if (host->http)
+        host->module->stop(host->http);
     host->http = NULL;
+    http_upstream_close(host->upstream);
+    host->upstream = NULL;
 }
 
 static void http_host_on_closed(uv_handle_t *handle)

@@ -53,6 +53,10 @@ struct http_source {
     /* Appends the answer to get-stats. Waits for the loop, for some seconds at most: then
      * ERROR_LOCKED. */
     int (*write_status)(void *context, struct buffer *out, struct error *error);
+    /* Appends the upstream's greatest revision of a package; nothing if it has none. Waits for half
+     * a second at most. Fails with ERROR_UPSTREAM. On one thread only. NULL: no upstream. */
+    int (*find_upstream_greatest)(void *context, struct text version, struct text pkgarch,
+        struct buffer *greatest, struct error *error);
 };
 
 struct http_options {

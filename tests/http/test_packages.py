@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """/api/v1/packages and /api/v1/package."""
 
+import contextlib
 import json
 import urllib.parse
 
 import pytest
 
 from bitbake_database import HIST, NOHIST, make_database
-from harness import poll
-from http_client import fetch, fetch_json, needs_http
+from harness import paused, poll
+from http_client import connect, fetch, fetch_json, needs_http
 from postgres_cluster import both_kinds
 
 pytestmark = needs_http
@@ -160,6 +161,59 @@ def test_the_work_for_a_large_package_is_limited(http_server, tmp_path, kind):
     # PostgreSQL's index has the order of revisions, SQLite's does not.
     greatest = "10049" if kind == "postgresql" else None
     assert (big["greatest"], found["greatest"]) == (greatest, greatest)
+
+
+def test_a_package_has_the_greatest_revision_of_the_upstream(serve):
+    top = serve(folder="top")
+    top.get_pr("m4", "all", "a")
+    top.get_pr("m4", "all", "b")
+    server = serve("--http", "127.0.0.1:0", "--upstream", top.address)
+    assert package(server, "m4", "all")["upstream"] == {"greatest": "1"}
+    assert server.get_pr("m4", "all", "c") == "1.0"
+    found = package(server, "m4", "all")
+    assert (found["greatest"], found["upstream"]) == ("1.0", {"greatest": "1"})
+    text = "\"\\<script>\u2028\U0001f600" * 200
+    for version in "only-here", text:
+        server.get_pr(version, "all", "x")
+        found = package(server, version, "all")
+        assert found["upstream"] == {"greatest": None}
+    assert package(top_with_http(serve, top), "m4", "all")["upstream"] is None
+
+
+def top_with_http(serve, top):
+    file = top.folder / "prserv.sqlite3"
+    return serve("--read-only", "--file", file, "--http", "127.0.0.1:0")
+
+
+def test_an_upstream_that_does_not_answer_does_not_keep_a_package_waiting(serve):
+    top = serve(folder="top")
+    top.get_pr("m4", "all", "a")
+    server = serve("--http", "127.0.0.1:0", "--upstream", top.address)
+    server.get_pr("m4", "all", "a")
+    with paused(top):
+        for _ in range(3):
+            upstream = package(server, "m4", "all")["upstream"]
+            assert upstream["greatest"] is None
+            assert "has not answered within 500 ms" in upstream["error"]
+    answer = {"greatest": "0"}
+    poll(lambda: package(server, "m4", "all")["upstream"] == answer, "the answer")
+    top.stop()
+    poll(
+        lambda: top.address in package(server, "m4", "all")["upstream"].get("error", ""),
+        "the outage to be known",
+    )
+    assert package(server, "m4", "all")["upstream"]["greatest"] is None
+    top.restart()
+    poll(lambda: package(server, "m4", "all")["upstream"] == answer, "the answer")
+
+
+def test_a_server_ends_while_a_page_waits_for_the_upstream(serve):
+    top = serve(folder="top")
+    server = serve("--http", "127.0.0.1:0", "--upstream", top.address)
+    server.get_pr("m4", "all", "a")
+    with paused(top), contextlib.closing(connect(server)) as waiting:
+        waiting.request("GET", "/api/v1/package?version=m4&pkgarch=all")
+        server.stop()
 
 
 def test_a_read_only_server_finds_the_packages_of_old_tables(serve, tmp_path):

@@ -179,6 +179,14 @@ def test_a_package_has_its_verdict_and_who_got_what(chrome, site):
     assert chrome.texts(".letter") == ["B", "A", "B", "A"]
 
 
+def test_a_package_shows_the_upstream_beside_the_server(chrome, site):
+    chrome.open(page(site, VIEWS["package"]))
+    chrome.wait(".side h2", "Upstream")
+    here, above = chrome.texts(".side")
+    assert "r0." in here
+    assert "r0" in above and "Content that is only here comes after it." in above
+
+
 def test_a_build_bumped_a_number_of_packages(chrome, site):
     chrome.open(page(site, "#/bumps"))
     groups = chrome.wait(

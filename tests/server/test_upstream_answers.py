@@ -7,7 +7,7 @@ import re
 import pytest
 
 from fake_upstream import FakeUpstream
-from harness import QUICK, TIMEOUT_S, Refused, poll
+from harness import QUICK, TIMEOUT_S, Refused, paused, poll
 from rows import M4
 from upstream_checks import (
     REFUSAL,
@@ -17,7 +17,6 @@ from upstream_checks import (
     get_pr,
     has_arrived,
     open_clients,
-    paused,
     post_at_once,
     warnings,
     within,

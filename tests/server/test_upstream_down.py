@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from fake_upstream import FakeUpstream, FullBacklog
-from harness import QUICK, SANITIZER, Client, Refused, poll
+from harness import QUICK, SANITIZER, Client, Refused, paused, poll
 from rows import M4
 from upstream_checks import (
     RECOVERY,
@@ -21,7 +21,6 @@ from upstream_checks import (
     assert_serves_the_rest,
     get_pr,
     has_arrived,
-    paused,
     warnings,
     within,
 )

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fake_upstream import HOLD, FakeUpstream, FullBacklog
-from harness import QUICK, poll
+from harness import QUICK, paused, poll
 from rows import M4
 from upstream_checks import (
     REFUSAL,
@@ -18,7 +18,6 @@ from upstream_checks import (
     assert_serves_the_rest,
     get_pr,
     open_clients,
-    paused,
     post_at_once,
     warnings,
     within,

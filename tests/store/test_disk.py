@@ -7,7 +7,6 @@ import contextlib
 import errno
 import os
 import resource
-import signal
 import sqlite3
 
 import pytest
@@ -19,6 +18,7 @@ from harness import (
     Refused,
     asking,
     free_port,
+    paused,
     poll,
     run_prservd,
 )
@@ -179,19 +179,10 @@ def test_a_file_at_its_size_limit_is_an_error(server):
     asker.check_continues(path)
 
 
-@contextlib.contextmanager
-def stopped(process):
-    """The process executes nothing meanwhile."""
-    process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-    yield
-    process.send_signal(signal.SIGCONT)
-
-
 def damage(server, path):
     """Overwrites everything after the first page, as a disk does: the time of writing stays. The
     server must not see the time in between."""
-    with stopped(server.process):
+    with paused(server):
         damage_pages(path)
 
 
