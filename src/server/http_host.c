@@ -33,8 +33,8 @@ struct http_host {
     int sockets[MAX_SOCKETS];
     size_t n_sockets;
     const struct http_module *module;
-    struct http *http;             /* NULL: not started */
-    struct audit_reports *reports; /* NULL: no audit log */
+    struct http *http;              /* NULL: not started */
+    struct audit_reports *reports;  /* NULL: no audit log */
     struct http_upstream *upstream; /* NULL: none */
     uv_async_t status_wanted;
     pthread_mutex_t mutex; /* guards what follows */
@@ -147,8 +147,8 @@ static int http_host_write_status(void *context, struct buffer *out, struct erro
     return result;
 }
 
-static int http_host_find_upstream_greatest(void *context, struct text version,
-    struct text pkgarch, struct buffer *greatest, struct error *error)
+static int http_host_find_upstream_greatest(void *context, struct text version, struct text pkgarch,
+    struct buffer *greatest, struct error *error)
 {
     const struct http_host *host = context;
 

@@ -184,8 +184,8 @@ int http_upstream_find_greatest(struct http_upstream *asker, struct text version
     asker_wait(asker);
     result = asker->result;
     if (!asker->is_answered)
-        result = error_set(
-            error, ERROR_UPSTREAM, "the upstream has not answered within %d ms", WAIT_MS);
+        result =
+            error_set(error, ERROR_UPSTREAM, "the upstream has not answered within %d ms", WAIT_MS);
     else if (result == 0)
         buffer_append_text(greatest, buffer_text(&asker->greatest));
     else

@@ -13,6 +13,7 @@
 
 #include "audit/audit.h"
 #include "base/clock.h"
+#include "base/heap.h"
 #include "exec/executor.h"
 #include "server/connection.h"
 #include "server/http_host.h"
@@ -42,6 +43,7 @@ struct server {
     struct listeners listeners;
     struct connections connections;
     struct budget budget;
+    struct heap heap;
     struct exports exports;
     struct message_reader messages;
     struct stats stats;
@@ -169,6 +171,7 @@ static void server_check_deadlines(uv_timer_t *timer)
     if (server->audit)
         audit_tick(server->audit);
     server_tell(server);
+    heap_release(&server->heap, clock_ms());
     if (server->connections.is_stopping && clock_ms() >= server->stop_deadline_ms)
         connections_each(&server->connections, connection_abort);
     else

@@ -3,33 +3,14 @@
  * messages agree, and all output can be read again.
  *
  * Input: a byte that sets the length limit of messages, a byte that seeds the pieces, and the
- * received bytes. In these, \xfe BYTE COUNT stands for COUNT * 512 times that byte, so that short
- * inputs reach the limits. */
+ * received bytes, with runs (fuzz_expand). */
 #include "wire/framer.h"
 
 #include "fuzz.h"
 
-#define RUN 0xfe
 #define RUN_BYTES 512
 #define MOST_BYTES ((size_t)192 * 1024)
 #define ANY_LENGTH ((size_t)1 << 40)
-
-static void expand(struct fuzz_input *input, struct buffer *bytes)
-{
-    char run[UINT8_MAX * RUN_BYTES];
-
-    while (input->left > 0 && bytes->length < MOST_BYTES) {
-        char byte = (char)fuzz_take_byte(input);
-        size_t length = 1;
-
-        if ((uint8_t)byte == RUN) {
-            byte = (char)fuzz_take_byte(input);
-            length = (size_t)fuzz_take_byte(input) * RUN_BYTES;
-        }
-        memset(run, byte, length);
-        buffer_append(bytes, run, length);
-    }
-}
 
 /* ---- reading ---- */
 
@@ -226,7 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t cut = fuzz_take_byte(&input);
     struct buffer bytes = BUFFER_EMPTY;
 
-    expand(&input, &bytes);
+    fuzz_expand(&input, &bytes, RUN_BYTES, MOST_BYTES);
     check_reading(buffer_text(&bytes), max_bytes, cut);
     make_printable(&bytes);
     if (bytes.length > 0 && bytes.bytes[0] != '{') /* it could begin a chunk stream */

@@ -50,6 +50,24 @@ static inline struct text fuzz_take_rest(struct fuzz_input *input)
     return rest;
 }
 
+/* Appends the rest of the input to bytes, until these are most_bytes long. \xfe BYTE COUNT stands
+ * for COUNT * run_bytes times that byte, so that short inputs reach long limits. */
+static inline void fuzz_expand(
+    struct fuzz_input *input, struct buffer *bytes, size_t run_bytes, size_t most_bytes)
+{
+    while (input->left > 0 && bytes->length < most_bytes) {
+        char byte = (char)fuzz_take_byte(input);
+        size_t length = 1;
+
+        if ((uint8_t)byte == 0xfe) {
+            byte = (char)fuzz_take_byte(input);
+            length = (size_t)fuzz_take_byte(input) * run_bytes;
+        }
+        for (; length > 0; length--)
+            buffer_append(bytes, &byte, 1);
+    }
+}
+
 /* Random lengths of pieces, from a seed: mostly short, some long. */
 struct fuzz_pieces {
     uint32_t state;

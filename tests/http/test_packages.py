@@ -172,7 +172,7 @@ def test_a_package_has_the_greatest_revision_of_the_upstream(serve):
     assert server.get_pr("m4", "all", "c") == "1.0"
     found = package(server, "m4", "all")
     assert (found["greatest"], found["upstream"]) == ("1.0", {"greatest": "1"})
-    text = "\"\\<script>\u2028\U0001f600" * 200
+    text = '"\\<script>\u2028\U0001f600' * 200
     for version in "only-here", text:
         server.get_pr(version, "all", "x")
         found = package(server, version, "all")
@@ -199,7 +199,8 @@ def test_an_upstream_that_does_not_answer_does_not_keep_a_package_waiting(serve)
     poll(lambda: package(server, "m4", "all")["upstream"] == answer, "the answer")
     top.stop()
     poll(
-        lambda: top.address in package(server, "m4", "all")["upstream"].get("error", ""),
+        lambda: top.address
+        in package(server, "m4", "all")["upstream"].get("error", ""),
         "the outage to be known",
     )
     assert package(server, "m4", "all")["upstream"]["greatest"] is None

@@ -528,6 +528,22 @@ def test_long_unread_answers_have_a_budget(serve):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(bool(SANITIZER), reason="sanitizers keep freed memory")
+def test_memory_that_is_free_goes_back_to_the_system(serve):
+    server = serve(*LARGE)
+    question = json.dumps({"test-pr": ROW}).encode() + b"\n"
+    with server.client() as client:
+        client.import_one(*ROW.values(), "9" * 100_000)
+    before = memory(server, "VmRSS")
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            client = stack.enter_context(server.client())
+            client.send(question * 128)
+        poll(lambda: memory(server, "VmRSS") > before + 100 * MIB, "the answers")
+    poll(lambda: memory(server, "VmRSS") < before + 32 * MIB, "their memory")
+
+
 @contextlib.contextmanager
 def asking_without_delay(server):
     """Checks that another client gets 99 % of its answers within 50 ms meanwhile."""

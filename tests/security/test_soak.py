@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""Attacks in turn through a read-only listener, beside thousands of connections, for as long as
+TORTURE_SECONDS says. Others are answered in time meanwhile, and nothing is left behind.
+
+Prints the figures that doc/security.md has."""
+
+import contextlib
+import itertools
+import os
+import re
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from attackers import HANDSHAKE, PACKAGE, VALUE
+from harness import Client, open_files, poll
+from rows import make_large_database
+
+SECONDS = int(os.environ.get("TORTURE_SECONDS", 60))
+CROWD = int(os.environ.get("SOAK_CONNECTIONS", 5000))
+PROGRAM = Path(__file__).with_name("attackers.py")
+BOUND_S = 0.05
+MIB = 1 << 20
+MIN_S = 1.0
+
+
+def attack_names():
+    command = [sys.executable, "-B", PROGRAM, "--list"]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def resident(server):
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return int(re.search(r"^VmRSS:\s+(\d+) kB", status.read(), re.M)[1]) * 1024
+
+
+def client_of_another_address(address):
+    """A client at 127.0.0.3: the attackers are at 127.0.0.1."""
+    client = Client.__new__(Client)
+    client.socket = socket.create_connection(address, 60, ("127.0.0.3", 0))
+    client.file = client.socket.makefile("rb")
+    client.send(HANDSHAKE)
+    return client
+
+
+class Bystander:
+    """Clients of both listeners that ask one request after the other."""
+
+    def __init__(self, full, read_only):
+        self.full = client_of_another_address(full)
+        self.read_only = client_of_another_address(read_only)
+        self.number = itertools.count()
+
+    def ask(self, seconds):
+        """Returns the times of look-ups and known content, and those of new content."""
+        known, new = [], []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            number = next(self.number)
+            package = (f"p{number % 20_000}-1.0-r0", "core2-64")
+            checksum = f"{number % 20_000 * 8:064x}"
+            with timed(known):
+                assert self.read_only.test_pr(*package, checksum) == "0"
+            with timed(known):
+                assert self.full.get_pr(*package, f"{number % 20_000 * 8 + 7:064x}")
+            if number % 4 == 0:
+                with timed(new):
+                    self.full.get_pr(f"new-{number % 1000}", "all", f"{number}")
+            time.sleep(0.002)
+        return known, new
+
+
+@contextlib.contextmanager
+def timed(times):
+    start = time.monotonic()
+    yield
+    times.append(time.monotonic() - start)
+
+
+def p99(times):
+    return statistics.quantiles(times, n=100)[98]
+
+
+@contextlib.contextmanager
+def crowd(address):
+    """Connections that ask now and then, and are not closed."""
+    clients = []
+    try:
+        for _ in range(CROWD):
+            clients.append(client_of_another_address(address))
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
+
+
+def ask_all(clients):
+    for client in clients:
+        client.send(b'{"ping": {}}\n')
+    for client in clients:
+        assert client.receive() == {"alive": True}
+
+
+def make_database(path):
+    make_large_database(path, 160_000)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.executemany(
+            "INSERT INTO PRMAIN VALUES (?, ?, ?, ?)",
+            ((*PACKAGE.values(), f"large-{i}", str(i)) for i in range(200_000)),
+        )
+        database.execute(
+            "INSERT INTO PRMAIN VALUES (?, ?, ?, ?)", (*VALUE.values(), "9" * 100_000)
+        )
+
+
+@pytest.mark.torture
+def test_attacks_delay_nobody_and_leave_nothing_behind(serve, tmp_path):
+    names = os.environ.get("SOAK_ATTACKS", "").split() or attack_names()
+    each_s = max(MIN_S, SECONDS / (len(names) + 2))
+    path = tmp_path / "rows.db"
+    make_database(path)
+    server = serve("--file", path, "--bind", "127.0.0.2:0,ro")
+    full, read_only = (
+        (host, int(port)) for host, port in (a.split(":") for a in server.addresses)
+    )
+    slow = []
+    with crowd(read_only) as clients:
+        ask_all(clients)
+        bystander = Bystander(full, read_only)
+        quiet_before = bystander.ask(each_s)
+        files_before = len(open_files(server.process))
+        memory_before = resident(server)
+        show("nothing", quiet_before, server)
+        for name in names:
+            command = [sys.executable, "-B", PROGRAM, name, *map(str, read_only)]
+            attacker = subprocess.Popen(command)
+            try:
+                times = bystander.ask(each_s)
+            finally:
+                attacker.kill()
+                attacker.wait()
+            show(name, times, server)
+            if p99(times[0]) > BOUND_S:
+                slow.append(name)
+            poll(
+                lambda: len(open_files(server.process)) <= files_before + 8,
+                "the attacker's connections to be closed",
+            )
+            ask_all(clients)
+        quiet_after = bystander.ask(each_s)
+        show("nothing", quiet_after, server)
+        assert len(open_files(server.process)) <= files_before + 8
+        # What is in memory of packages, and the database's caches, may stay.
+        poll(lambda: resident(server) < memory_before + 64 * MIB, "memory to be freed")
+        show("nothing", bystander.ask(each_s), server)
+        assert p99(quiet_after[0]) < BOUND_S
+    assert not slow
+
+
+def show(name, times, server):
+    known, new = times
+    print(
+        f"{name:34} known {p99(known) * 1000:6.1f} ms  new {p99(new) * 1000:6.1f} ms"
+        f"  of {len(known)}, {len(new)}; {resident(server) // MIB} MiB, "
+        f"{len(open_files(server.process))} files",
+        flush=True,
+    )
