@@ -10,6 +10,7 @@
 #include "server/server.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,8 @@ static void start_server(struct rig *rig)
     inherited = (struct server_inherited){.descriptor = listen_to(SOCKET_NAME)};
     options = (struct server_options){.file = FILE_NAME,
         .sync = STORE_SYNC_OFF,
+        .audit = true,
+        .audit_keep_days = 400,
         .max_message_bytes = 65536,
         .max_memory_bytes = (size_t)64 * 1024 * 1024,
         .inherited = &inherited,
@@ -161,6 +164,30 @@ static bool ask_export(struct prserv *server, struct asked *asked)
     return !is_error(prserv_export(server, &export, &error), &error);
 }
 
+static int see_record(void *context, struct prserv_text record)
+{
+    (void)record;
+    (void)context;
+    return 0;
+}
+
+static bool ask_audit(struct prserv *server, const struct asked *asked)
+{
+    struct prserv_log log = {.limit = 3, .record = see_record};
+    struct prserv_error error;
+    bool all = !is_error(prserv_get_log(server, &log, &error), &error);
+    char *json;
+
+    all = !is_error(prserv_get_why(
+                        server, prserv_text(asked->version), prserv_text("all"), &json, &error),
+              &error) &&
+          all;
+    free(json);
+    all = !is_error(prserv_get_churn(server, 0, 3, &json, &error), &error) && all;
+    free(json);
+    return all;
+}
+
 /* ---- a run ---- */
 
 /* Checks, while nothing fails, that each answered row is stored and no value was given twice. */
@@ -207,6 +234,7 @@ static enum failing_outcome run(void *context)
         all = ask_batch(server, &asked) && all;
         all = ask_known(server, &asked) && all;
         all = ask_export(server, &asked) && all;
+        all = ask_audit(server, &asked) && all;
     }
     if (!rig->kept)
         prserv_close(server);
@@ -220,6 +248,10 @@ static void remove_files(void)
     (void)unlink(FILE_NAME);
     (void)unlink(FILE_NAME "-wal");
     (void)unlink(FILE_NAME "-shm");
+    (void)unlink(FILE_NAME "-mark");
+    (void)unlink(FILE_NAME "-audit");
+    (void)unlink(FILE_NAME "-audit-wal");
+    (void)unlink(FILE_NAME "-audit-shm");
     (void)unlink(SOCKET_NAME);
 }
 
@@ -236,6 +268,7 @@ int main(int n_arguments, char **arguments)
 
     FAILING_REQUIRE(getcwd(folder, sizeof folder) != NULL);
     (void)snprintf(rig.address, sizeof rig.address, "unix://%s/" SOCKET_NAME, folder);
+    (void)signal(SIGPIPE, SIG_IGN);
     failing_adopt_libraries();
     remove_files();
     start_server(&rig);
