@@ -249,3 +249,20 @@ def primary_and_standby(cluster, **settings):
         yield standby
         with contextlib.suppress(ProcessLookupError):
             standby.resume()
+
+
+@contextlib.contextmanager
+def holding(database, statement):
+    """Holds the locks of a statement until the function that it yields is called."""
+    holder = subprocess.Popen(
+        [f"{PROGRAMS}/psql", "-X", "-q", database],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    holder.stdin.write(f"BEGIN; {statement}; \\echo held\n")
+    holder.stdin.flush()
+    while "held" not in holder.stdout.readline():
+        assert holder.poll() is None
+    yield lambda: holder.communicate("COMMIT;\n")
+    assert holder.poll() is not None

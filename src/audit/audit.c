@@ -38,6 +38,7 @@ struct audit {
     struct notes handed;   /* the thread's, without the mutex, while is_handed */
     bool is_handed;
     bool stopping;
+    struct error failure; /* why the audit log can't be written; empty: it can */
     /* the thread's */
     struct notes_batch *batch;
     bool is_failing;
@@ -126,8 +127,24 @@ uint64_t audit_dropped(const struct audit *audit)
 
 /* ---- the thread ---- */
 
+static void audit_set_failure(struct audit *audit, const struct error *failure)
+{
+    (void)pthread_mutex_lock(&audit->mutex);
+    audit->failure = *failure;
+    (void)pthread_mutex_unlock(&audit->mutex);
+}
+
+bool audit_find_failure(struct audit *audit, struct error *failure)
+{
+    (void)pthread_mutex_lock(&audit->mutex);
+    *failure = audit->failure;
+    (void)pthread_mutex_unlock(&audit->mutex);
+    return failure->text[0] != '\0';
+}
+
 static void audit_report_failure(struct audit *audit, const struct error *error)
 {
+    audit_set_failure(audit, error);
     if (!audit->is_failing)
         log_write(audit->options.log, LOG_WARNING,
             "%s; requests are answered all the same, and the audit log is written later",
@@ -143,6 +160,8 @@ static void audit_report_success(struct audit *audit)
         log_write(audit->options.log, LOG_INFO,
             "The audit log is written again; %" PRIu64 " records are missing in it",
             n_dropped - audit->reported);
+    if (audit->is_failing)
+        audit_set_failure(audit, &(struct error){.text = ""});
     audit->is_failing = false;
     audit->reported = n_dropped;
 }

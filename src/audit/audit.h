@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "store/audit_store.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define AUDIT_DEFAULT_KEEP_DAYS 400
@@ -49,5 +50,8 @@ void audit_tick(struct audit *audit);
 
 /* Returns how many records, and requests for known content, were dropped since the start. */
 uint64_t audit_dropped(const struct audit *audit);
+
+/* Returns whether the audit log can't be written at the moment, and why. On any thread. */
+bool audit_find_failure(struct audit *audit, struct error *failure);
 
 #endif

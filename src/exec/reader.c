@@ -278,7 +278,7 @@ void reader_work(struct reader *reader, struct job_list *arrived, struct job_lis
 void reader_give_up(struct reader *reader, struct job_list *arrived, struct job_list *finished)
 {
     if (outage_is_on(&reader->outage))
-        retry_give_up(arrived, finished);
+        retry_give_up(&reader->outage, arrived, finished);
 }
 
 uint64_t reader_next_try_ms(const struct reader *reader)

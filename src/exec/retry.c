@@ -55,15 +55,17 @@ void retry_expire(struct outage *outage, struct job_list *jobs, struct job_list 
     STAILQ_CONCAT(jobs, &kept);
 }
 
-void retry_give_up(struct job_list *jobs, struct job_list *finished)
+void retry_give_up(const struct outage *outage, struct job_list *jobs, struct job_list *finished)
 {
     struct job *job;
 
     STAILQ_FOREACH (job, jobs, entry) {
-        const struct error reason = job->error; /* of the last try */
+        const struct error last = job->error; /* of the last try; empty: there was none */
+        const char *reason = last.text[0] != '\0' ? last.text : outage->reason;
 
-        job->result = error_set(&job->error, ERROR_LOCKED,
-            "the server is stopping and no longer waits: %s", reason.text);
+        job->result =
+            error_set(&job->error, ERROR_LOCKED, "the server is stopping and no longer waits%s%s",
+                reason[0] != '\0' ? ": " : "", reason);
     }
     STAILQ_CONCAT(finished, jobs);
 }

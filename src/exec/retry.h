@@ -23,7 +23,7 @@ void retry_note(struct outage *outage, struct job_list *jobs, const struct error
 void retry_expire(struct outage *outage, struct job_list *jobs, struct job_list *finished);
 
 /* Moves all jobs to finished, with an error, because the server is stopping. */
-void retry_give_up(struct job_list *jobs, struct job_list *finished);
+void retry_give_up(const struct outage *outage, struct job_list *jobs, struct job_list *finished);
 
 /* Returns whether one of the jobs has waited in this outage. */
 bool retry_any_waited(const struct outage *outage, const struct job_list *jobs);

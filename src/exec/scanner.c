@@ -265,7 +265,7 @@ void scanner_give_up(struct scanner *scanner, struct job_list *finished)
         if (job->error.text[0] == '\0') /* it was not tried */
             (void)error_set(&job->error, ERROR_LOCKED, "the request was not carried out");
     }
-    retry_give_up(&scanner->waiting, finished);
+    retry_give_up(&scanner->outage, &scanner->waiting, finished);
     if (scanner->packages)
         store_rollback(scanner->packages);
     scanner->is_reading = false;

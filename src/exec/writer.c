@@ -402,7 +402,7 @@ bool writer_wants_review(struct writer *writer)
 
 void writer_give_up(struct writer *writer, struct job_list *finished)
 {
-    retry_give_up(&writer->lock_queue.jobs, finished);
+    retry_give_up(&writer->outage, &writer->lock_queue.jobs, finished);
     lock_queue_clear_if_empty(&writer->lock_queue);
 }
 

@@ -167,11 +167,14 @@ static void exposition_database(struct exposition *to, struct http *http)
 
 static void exposition_audit(struct exposition *to, const struct http_source *source)
 {
-    uint64_t dropped;
+    struct http_audit audit;
 
-    if (source->find_audit_dropped(source->context, &dropped))
-        exposition_counter(to, "prservd_audit_dropped",
-            "Records and counts of requests that are missing in the audit log.", dropped);
+    if (!source->read_audit(source->context, &audit))
+        return;
+    exposition_gauge(to, "prservd_audit_up", "0 while the audit log can't be written.",
+        audit.is_failing ? 0 : 1);
+    exposition_counter(to, "prservd_audit_dropped",
+        "Records and counts of requests that are missing in the audit log.", audit.n_dropped);
 }
 
 static void exposition_upstream(struct exposition *to, const struct upstream_metrics *upstream)

@@ -58,6 +58,7 @@ static bool routes_is_readable(struct http *http, char *reason, size_t size)
 static void routes_readyz(struct http *http, struct http_exchange *exchange)
 {
     struct buffer *body = &exchange->answer.body;
+    struct http_audit audit;
     char reason[700];
     const bool is_ready = routes_is_readable(http, reason, sizeof reason) &&
                           http->source.is_ready(http->source.context, reason, sizeof reason);
@@ -68,6 +69,8 @@ static void routes_readyz(struct http *http, struct http_exchange *exchange)
     if (http->source.upstream)
         buffer_append_format(body, "\nupstream: %s",
             metric_get(&http->source.upstream->is_up) ? "up" : "down; what needs it waits");
+    if (http->source.read_audit(http->source.context, &audit) && audit.is_failing)
+        buffer_append_format(body, "\naudit log: %s", audit.failure.text);
     buffer_append_string(body, "\n");
 }
 

@@ -72,13 +72,15 @@ static bool http_host_find_rows(void *context, uint64_t *rows, bool *is_estimate
     return row_count_find(executor_row_count(host->server.executor), rows, is_estimate);
 }
 
-static bool http_host_find_audit_dropped(void *context, uint64_t *dropped)
+static bool http_host_read_audit(void *context, struct http_audit *state)
 {
     const struct http_host *host = context;
+    struct audit *audit = host->server.audit;
 
-    if (!host->server.audit)
+    if (!audit)
         return false;
-    *dropped = audit_dropped(host->server.audit);
+    state->n_dropped = audit_dropped(audit);
+    state->is_failing = audit_find_failure(audit, &state->failure);
     return true;
 }
 
@@ -285,7 +287,7 @@ int http_host_start(struct http_host *host, const struct server_context *server,
                 .open_store = http_host_open_store,
                 .is_ready = http_host_is_ready,
                 .find_rows = http_host_find_rows,
-                .find_audit_dropped = http_host_find_audit_dropped,
+                .read_audit = http_host_read_audit,
                 .count_rows = http_host_count_rows,
                 .write_status = http_host_write_status,
                 .find_upstream_greatest =

@@ -24,6 +24,13 @@
 #define HTTP_MODULE prservd_http_module
 #define HTTP_MODULE_NAME "prservd_http_module"
 
+/* The audit log that the server writes. */
+struct http_audit {
+    uint64_t n_dropped; /* records and counts of requests that are missing in it */
+    bool is_failing;    /* it can't be written at the moment */
+    struct error failure;
+};
+
 /* The server, as the module sees it. Pointers are borrowed until the module's stop returns. The
  * functions are called on the module's threads. */
 struct http_source {
@@ -45,9 +52,8 @@ struct http_source {
     bool (*is_ready)(void *context, char *reason, size_t size);
     /* Finds the number of rows; returns false if it is not known yet. */
     bool (*find_rows)(void *context, uint64_t *rows, bool *is_estimate);
-    /* Finds the number of notes that the audit log has dropped; returns false if the server writes
-     * no audit log. */
-    bool (*find_audit_dropped)(void *context, uint64_t *dropped);
+    /* Returns false if the server writes no audit log. */
+    bool (*read_audit)(void *context, struct http_audit *state);
     /* Counts the rows, if that is due. Outside of a transaction of the store. */
     int (*count_rows)(void *context, struct store *store, struct error *error);
     /* Appends the answer to get-stats. Waits for the loop, for some seconds at most: then

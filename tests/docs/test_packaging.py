@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from harness import PRSERVD, ROOT, clean_environment
+from http_client import needs_http
 
 
 def test_systemd_understands_the_units(tmp_path):
@@ -40,6 +41,7 @@ def test_systemd_does_not_restart_a_server_with_invalid_options():
     assert subprocess.run([PRSERVD, "--nosuch"], capture_output=True).returncode == 2
 
 
+@needs_http
 def test_the_sample_of_etc_default_can_be_used(tmp_path):
     usage = subprocess.run([PRSERVD, "--help"], capture_output=True, text=True).stdout
     sample = (ROOT / "contrib" / "systemd" / "prservd.default").read_text()

@@ -98,6 +98,22 @@ def test_requests_that_wait_for_a_lock_make_it_unready(serve, path):
     wait_until_ready(server)
 
 
+def test_an_audit_log_that_can_not_be_written_is_in_the_body(serve, tmp_path):
+    path = tmp_path / "rows.sqlite3"
+    audit = path.with_name(path.name + "-audit")
+    audit.mkdir()
+    server = serve(*HTTP, "--file", path)
+    server.get_pr("m4", "all", "a")
+    response = poll(
+        lambda: (r := fetch(server, "/readyz")) and "audit log: " in r.text and r
+    )
+    assert response.status == 200 and str(audit) in response.text
+    assert metrics(server)["prservd_audit_up"] == 0
+    audit.rmdir()
+    poll(lambda: metrics(server)["prservd_audit_up"] == 1, "the audit log")
+    assert fetch(server, "/readyz").text == "ready\n"
+
+
 def test_an_upstream_that_is_down_is_in_the_body(serve):
     top = serve(folder="top")
     server = serve(*HTTP, "--upstream", top.address, "--patience", "0")

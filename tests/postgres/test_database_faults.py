@@ -8,14 +8,13 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 
 import postgres_cluster
 from harness import TIMEOUT_S, Client, Refused, asking, get_pr_at_last, poll
 from harness import run_prservd
-from postgres_cluster import name_of, primary_and_standby
+from postgres_cluster import holding, name_of, primary_and_standby
 from rows import M4, assert_no_value_twice, rows_of
 from tcp_proxy import Proxy
 
@@ -259,29 +258,11 @@ CREATE_PACKAGE = (
 )
 
 
-@contextmanager
-def holding(database, sql=LOCK_ALL):
-    """Holds the locks of a statement (by default, of all packages) until the function that it
-    yields is called."""
-    holder = subprocess.Popen(
-        [f"{postgres_cluster.PROGRAMS}/psql", "-X", "-q", database],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    holder.stdin.write(f"BEGIN; {sql}; \\echo held\n")
-    holder.stdin.flush()
-    while "held" not in holder.stdout.readline():
-        assert holder.poll() is None
-    yield lambda: holder.communicate("COMMIT;\n")
-    assert holder.poll() is not None
-
-
 def test_a_request_waits_for_a_locked_package(serve, database):
     """Known content needs no lock and is answered meanwhile."""
     server = serve("--file", database)
     assert server.get_pr(*M4, "a") == "0"
-    with holding(database) as release, asking(server, *M4, "b") as answers:
+    with holding(database, LOCK_ALL) as release, asking(server, *M4, "b") as answers:
         assert server.get_pr(*M4, "a") == "0"
         assert not answers
         release()
@@ -292,7 +273,7 @@ def test_a_request_waits_for_a_locked_package(serve, database):
 def test_a_locked_package_does_not_delay_others(serve, database):
     server = serve("--file", database, "--patience", "9")
     assert server.get_pr(*M4, "a") == "0"
-    with holding(database) as release:
+    with holding(database, LOCK_ALL) as release:
         held = server.client()
         held.post({"get-pr": dict(version=M4[0], pkgarch=M4[1], checksum="b")})
         begun = time.monotonic()
@@ -342,7 +323,7 @@ def test_a_younger_request_does_not_extend_an_older_one(
     new = {"get-pr": dict(version="new", pkgarch="all", checksum="a")}
     held = {"get-pr": dict(version=M4[0], pkgarch=M4[1], checksum="b")}
     with holding(
-        database
+        database, LOCK_ALL
     ) as release, server.client() as older, server.client() as younger:
         proxy.on_request = lambda data: (
             None if b"COMMIT\0" in data and b"prserv_schema" not in data else data

@@ -8,7 +8,7 @@ import pytest
 
 import postgres_cluster
 from harness import TIMEOUT_S, Client, Refused, get_pr_at_last, poll
-from postgres_cluster import name_of, primary_and_standby
+from postgres_cluster import holding, name_of, primary_and_standby
 from rows import M4
 
 NO_STANDBY = "has no synchronous standby"
@@ -79,19 +79,8 @@ def test_connecting_waits_for_no_lock(serve, shared_cluster, database):
     """Neither at the start nor later."""
     name = name_of(database)
     assert serve("--file", database, folder="first").get_pr(*M4, "a") == "0"
-    lock = postgres_cluster.subprocess.Popen(
-        [f"{postgres_cluster.PROGRAMS}/psql", "-X", "-q", database],
-        stdin=postgres_cluster.subprocess.PIPE,
-        stdout=postgres_cluster.subprocess.PIPE,
-        text=True,
-    )
-    with lock:
-        lock.stdin.write(
-            "BEGIN; SELECT 'locked', version FROM prserv_schema FOR UPDATE;\n"
-        )
-        lock.stdin.flush()
-        while "locked" not in lock.stdout.readline():
-            assert lock.poll() is None
+    lock = "SELECT version FROM prserv_schema FOR UPDATE"
+    with holding(database, lock) as release:
         server = serve("--file", database, folder="second")
         assert server.get_pr(*M4, "b") == "1"
         shared_cluster.psql(
@@ -99,7 +88,7 @@ def test_connecting_waits_for_no_lock(serve, shared_cluster, database):
             f"WHERE datname = '{name}' AND application_name = 'prservd'"
         )
         assert server.get_pr(*M4, "c") == "2"
-        lock.communicate("COMMIT;\n")
+        release()
 
 
 @pytest.mark.parametrize("level", ["minimal", "replica", "logical"])

@@ -220,7 +220,9 @@ def test_a_request_that_waits_for_a_lock_gets_an_error(server):
         wait_until_read(server, other)
         end(server)
         for answer in client.receive(), client.receive(), other.receive():
-            assert "lock" in answer["invoke-error"]["message"]
+            message = answer["invoke-error"]["message"]
+            # The end may be faster than the first try.
+            assert "lock" in message or message.endswith("no longer waits"), message
         assert client.receive() == {"alive": True}
         assert client.is_closed() and other.is_closed()
     assert rows(server) == []

@@ -111,19 +111,20 @@ static void a_cancelled_job_waits_only_while_the_outage_is_young(void **state)
 
 static void giving_up_ends_all_jobs_with_their_reasons(void **state)
 {
-    struct job jobs[2] = {{.error = {"reason one"}}, {.error = {"reason two"}}};
+    const struct outage outage = {.reason = "the outage's reason"};
+    struct job jobs[2] = {{.error = {"reason one"}}, {.error = {""}}};
     struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
     struct job_list *list = list_of(jobs, 2);
 
     (void)state;
-    retry_give_up(list, &finished);
+    retry_give_up(&outage, list, &finished);
     assert_true(STAILQ_EMPTY(list));
     assert_ptr_equal(STAILQ_FIRST(&finished), &jobs[0]);
     assert_int_equal(jobs[0].result, ERROR_LOCKED);
     assert_says(&jobs[0].error, "the server is stopping");
     assert_says(&jobs[0].error, "reason one");
     assert_int_equal(jobs[1].result, ERROR_LOCKED);
-    assert_says(&jobs[1].error, "reason two");
+    assert_says(&jobs[1].error, "the outage's reason");
 }
 
 int main(void)

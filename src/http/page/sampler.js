@@ -12,7 +12,7 @@ const GAP_MS = 4 * PERIOD_MS; // between two readings: nothing is known in betwe
 
 export const events = new EventTarget(); // "sample"
 export const points = []; // the last minutes, oldest first
-export const state = { reading: null, reason: "", upstream: "" };
+export const state = { reading: null, reason: "" };
 
 const readings = [];
 
@@ -75,9 +75,7 @@ function point() {
 
 async function findReason() {
     const answer = (await getText("readyz", { accepts: [503] })).trim();
-    const [first, ...rest] = answer.split("\n");
-    state.reason = first.replace(/^not ready: /, "");
-    state.upstream = rest.join(" ").replace(/^upstream: /, "");
+    state.reason = answer.split("\n")[0].replace(/^not ready: /, "");
 }
 
 async function sample() {

@@ -253,12 +253,15 @@ int sqlite_scan_resume(struct store *base, const struct store_filter *filter,
     const struct text filters[FILTERS] = {filter->version, filter->pkgarch, filter->checksum};
     const int n_filters = sqlite_scan_key_filters(filters);
     struct sqlite_place place = {.n_columns = 0};
+    const char *key = NULL; /* none: from the beginning */
     int result;
 
     store->scan.is_piece = true;
     store->scan.n_rows = 0;
-    if (bytes->length > 0)
+    if (bytes->length > 0) {
         memcpy(&place, bytes->bytes, sizeof place);
+        key = bytes->bytes + sizeof place;
+    }
     if (!store->database)
         return 0;
     (void)sqlite3_reset(store->statements[STATEMENT_SCAN]); /* of the same transaction */
@@ -270,8 +273,8 @@ int sqlite_scan_resume(struct store *base, const struct store_filter *filter,
     if (result != 0 || store->sources == 0)
         return result;
     result = sqlite_scan_prepare(store, &place, n_filters, error);
-    if (result == 0 && sqlite_scan_bind(store->statements[STATEMENT_SCAN], &place,
-                           bytes->bytes + sizeof place, filters, n_filters) != SQLITE_OK)
+    if (result == 0 && sqlite_scan_bind(store->statements[STATEMENT_SCAN], &place, key, filters,
+                           n_filters) != SQLITE_OK)
         result = error_set_memory(error);
     return result;
 }
