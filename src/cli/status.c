@@ -126,6 +126,22 @@ static void status_print_rollback(const json_t *rollback)
             status_string(rollback, "mark", &mark));
 }
 
+static void status_print_listeners(json_t *listeners)
+{
+    const json_t *listener;
+    size_t i;
+
+    json_array_foreach(listeners, i, listener)
+    {
+        struct printable address;
+        struct printable rights;
+
+        (void)printf("%-12s %s, %s\n", i == 0 ? "addresses" : "",
+            status_string(listener, "address", &address),
+            status_string(listener, "rights", &rights));
+    }
+}
+
 static void status_print_status(const char *address, const json_t *stats)
 {
     const json_t *database = json_object_get(stats, "database");
@@ -141,6 +157,7 @@ static void status_print_status(const char *address, const json_t *stats)
         json_is_true(json_object_get(database, "rows_estimated")) ? "about " : "",
         (long long)status_number(database, "rows"));
     status_print_rollback(json_object_get(stats, "rollback"));
+    status_print_listeners(json_object_get(stats, "listeners"));
     (void)printf("connections  %lld open, %lld accepted, %lld refused\n",
         (long long)status_number(connections, "open"),
         (long long)status_number(connections, "accepted"),

@@ -4,7 +4,7 @@
 #ifdef PRSERVD_SYSTEMD
 
 #include "base/clock.h"
-#include "daemon/settings.h"
+#include "daemon/listener_words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,8 @@ static int activation_add_socket(
     struct error reason;
 
     *socket = (struct server_inherited){.descriptor = descriptor};
-    if (!name || settings_read_socket_name(&socket->options, name, &reason) == 0)
+    if (!name || !listener_words_are(name) ||
+        listener_words_read(&socket->options, name, name, &reason) == 0)
         return 0;
     return error_set(error, ERROR_SYSTEM,
         "can't use the inherited sockets (LISTEN_FDNAMES): %.400s", reason.text);

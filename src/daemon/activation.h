@@ -12,9 +12,10 @@
 #define ACTIVATION_MAX_SOCKETS 64
 
 /* Finds the sockets that this process has inherited (LISTEN_FDS, LISTEN_PID), usually none; a
- * socket named "ro" in LISTEN_FDNAMES is read-only. They are the caller's, and children of this
- * process do not inherit them. To be called before there are threads, and in the process that the
- * service manager has started, not in a fork of it. Fails with ERROR_SYSTEM. */
+ * socket whose name in LISTEN_FDNAMES begins with a word of listener_words.h has these options.
+ * They are the caller's, and children of this process do not inherit them. To be called before
+ * there are threads, and in the process that the service manager has started, not in a fork of it.
+ * Fails with ERROR_SYSTEM. */
 ERROR_MUST_CHECK int activation_take_sockets(
     struct server_inherited sockets[ACTIVATION_MAX_SOCKETS], size_t *n_sockets,
     struct error *error);

@@ -5,6 +5,7 @@
 #include "daemon/activation.h"
 #include "daemon/bus_error.h"
 #include "daemon/daemonize.h"
+#include "daemon/listener_words.h"
 #include "daemon/options.h"
 #include "daemon/pidfile.h"
 #include "daemon/sandbox.h"
@@ -98,6 +99,9 @@ static int daemon_create_server(struct daemon *daemon, struct error *error)
         .audit_keep_days = settings->audit_keep_days,
         .max_message_bytes = settings->max_message_bytes,
         .max_memory_bytes = settings->max_memory_bytes,
+        .max_connections = settings->max_connections,
+        .max_requests_per_second_per_address = settings->max_requests_per_second_per_address,
+        .idle_timeout_s = settings->idle_timeout_s,
         .listeners = options->listeners,
         .n_listeners = uses_inherited ? 0 : options->n_listeners,
         .inherited = daemon->inherited,
@@ -257,12 +261,18 @@ static int daemon_start(const struct options *options)
 {
     struct daemon daemon = {.options = options, .report = -1};
     struct error error;
+    int status;
 
-    if (activation_take_sockets(daemon.inherited, &daemon.n_inherited, &error) != 0)
-        return daemon_fail(&error, 1);
-    if (options->command == COMMAND_START)
-        daemon.report = daemonize();
-    return daemon_run(&daemon);
+    if (activation_take_sockets(daemon.inherited, &daemon.n_inherited, &error) != 0) {
+        status = daemon_fail(&error, 1);
+    } else {
+        if (options->command == COMMAND_START)
+            daemon.report = daemonize();
+        status = daemon_run(&daemon);
+    }
+    for (size_t i = 0; i < daemon.n_inherited; i++)
+        listener_words_release(&daemon.inherited[i].options);
+    return status;
 }
 
 static int daemon_stop(const struct options *options)
@@ -273,15 +283,10 @@ static int daemon_stop(const struct options *options)
     return stop_server(path, !options->settings.pid_file);
 }
 
-int main(int argc, char **argv)
+/* Carries out the command. Returns the exit status. */
+static int daemon_carry_out(const struct options *options)
 {
-    struct options options;
-    struct error error;
-
-    process_open_standard_files();
-    if (options_read(&options, argc, argv, &error) != 0)
-        return daemon_fail(&error, 2);
-    switch (options.command) {
+    switch (options->command) {
     case COMMAND_HELP:
         (void)fputs(options_help, stdout);
         return 0;
@@ -289,10 +294,25 @@ int main(int argc, char **argv)
         (void)puts("prservd " PRSERVD_VERSION PRSERVD_COMMIT);
         return 0;
     case COMMAND_STOP:
-        return daemon_stop(&options);
+        return daemon_stop(options);
     case COMMAND_START:
     case COMMAND_RUN:
         break;
     }
-    return daemon_start(&options);
+    return daemon_start(options);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct error error;
+    int status;
+
+    process_open_standard_files();
+    if (options_read(&options, argc, argv, &error) == 0)
+        status = daemon_carry_out(&options);
+    else
+        status = daemon_fail(&error, 2);
+    settings_release(&options.settings);
+    return status;
 }

@@ -16,7 +16,7 @@
 #define DEFAULT_PORT 8585
 #define DEFAULT_MESSAGE_BYTES ((size_t)256 * 1024)
 #define DEFAULT_MEMORY_BYTES ((size_t)256 * 1024 * 1024)
-#define OPTION_BYTES 40 /* "--max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES" */
+#define OPTION_BYTES 48 /* "--max-message-bytes", "PRSERVD_MAX_MESSAGE_BYTES" */
 /* Number of longest messages that have to fit into memory: a value of that length is held as a
  * request, as an answer, and in buffers that double. */
 #define MIN_MESSAGES 6
@@ -33,10 +33,22 @@ const char options_help[] =
     "      --bind ADDRESS       address to bind: HOST:PORT, [IPv6]:PORT or unix:///PATH; may be\n"
     "                           repeated. Replaces the default address and the variables\n"
     "                           PRSERVD_HOST, PRSERVD_PORT and PRSERVD_BIND; --host and --port\n"
-    "                           are bound as well, if given. ',ro' after an address: its\n"
-    "                           clients may not store; ',history': as --history, for it alone;\n"
-    "                           ',log': read-only clients see build hosts in the audit log;\n"
-    "                           ',ro,history': both\n"
+    "                           are bound as well, if given. Words after an address say what\n"
+    "                           its clients may do, as in HOST:PORT,assign,allow=10.0.0.0/8:\n"
+    "        ,ro                  not store\n"
+    "        ,assign              not import (import-one); get-pr stores\n"
+    "        ,full                everything; the default\n"
+    "        ,history             as --history, for this address alone\n"
+    "        ,log                 also read only, see build hosts in the audit log\n"
+    "        ,allow=NETWORK       come from there alone: 10.0.0.0/8, fd00::/64, 192.0.2.7; for a\n"
+    "                             unix socket uid:NAME or gid:NAME; this and the next two may be\n"
+    "                             repeated\n"
+    "        ,writers=NETWORK     have the rights of the address if they come from there; all\n"
+    "                             others read only\n"
+    "        ,trusted-relay=NETWORK\n"
+    "                             have no limits per address if they come from there\n"
+    "        ,max-connections-per-address=N\n"
+    "                             have so many connections; an IPv6 /64 counts as one address\n"
     "  -r, --read-only          open the database read-only; nothing is stored\n"
     "      --history            answer get-pr and test-pr in history mode, although the clients\n"
     "                           don't ask for it: known content gets its first revision again\n"
@@ -75,6 +87,13 @@ const char options_help[] =
     "      --max-memory-bytes N\n"
     "                           memory for requests and answers of all clients together\n"
     "                           [268435456, or 6 times --max-message-bytes]\n"
+    "      --max-connections N  connections of all clients; beyond it the one that has been idle\n"
+    "                           longest makes room, or new clients wait [as many as descriptors]\n"
+    "      --max-requests-per-second-per-address N\n"
+    "                           requests of an address that are taken in a second, after 10 times\n"
+    "                           as many at once; the others wait [any number]\n"
+    "      --idle-timeout SECONDS\n"
+    "                           close connections that have asked for nothing for so long [never]\n"
     "      --version            print the version\n"
     "  -h, --help               print this help\n"
     "\n"
@@ -86,7 +105,9 @@ const char options_help[] =
     "PRSERVD_LOG_FORMAT, PRSERVD_PIDFILE, PRSERVD_SYNC, PRSERVD_PATIENCE,\n"
     "PRSERVD_NEW_DATABASE, PRSERVD_ACCEPT_ROLLBACK, PRSERVD_STATE_DIR,\n"
     "PRSERVD_AUDIT (on, off), PRSERVD_AUDIT_KEEP, PRSERVD_MAX_MESSAGE_BYTES,\n"
-    "PRSERVD_MAX_MEMORY_BYTES, PRSERVD_HTTP (several addresses separated by blanks).\n"
+    "PRSERVD_MAX_MEMORY_BYTES, PRSERVD_MAX_CONNECTIONS,\n"
+    "PRSERVD_MAX_REQUESTS_PER_SECOND_PER_ADDRESS, PRSERVD_IDLE_TIMEOUT, PRSERVD_HTTP (several "
+    "addresses separated by blanks).\n"
     "\n"
     "SIGTERM and SIGINT end the server after it has answered the requests received so far.\n"
     "Exit status: 0 success, 1 failure, 2 the options can't be used.\n";

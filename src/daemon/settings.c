@@ -4,6 +4,7 @@
 #include "daemon/settings.h"
 
 #include "base/text.h"
+#include "daemon/listener_words.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,6 +15,9 @@
 
 #define MAX_PATIENCE_S 86400
 #define MAX_KEEP_DAYS 36500
+#define MAX_IDLE_S 31536000 /* a year */
+#define MAX_CONNECTIONS 1000000
+#define MAX_REQUESTS 1000000
 #define MIN_MESSAGE_BYTES 1024
 #define MAX_MESSAGE_BYTES 1000000000 /* SQLite's limit for a field */
 #define MIN_MEMORY_BYTES 1048576
@@ -21,81 +25,14 @@
 
 /* ---- the settings ---- */
 
-/* The words after an address. */
-static const struct {
-    const char *name;
-    size_t flag_at; /* offset in struct listener_options */
-} listener_words[] = {
-    {"ro", offsetof(struct listener_options, read_only)},
-    {"history", offsetof(struct listener_options, history)},
-    {"log", offsetof(struct listener_options, log)},
-};
-
-/* Sets the option with this name. Returns false if there is none. */
-static bool settings_set_listener_option(struct listener_options *options, struct text name)
-{
-    for (size_t i = 0; i < sizeof listener_words / sizeof *listener_words; i++) {
-        if (text_is(name, listener_words[i].name)) {
-            *(bool *)((char *)options + listener_words[i].flag_at) = true;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Returns the word from start to the next comma. */
-static struct text settings_word_at(const char *start)
-{
-    return (struct text){.bytes = start, .length = strcspn(start, ",")};
-}
-
-/* Sets the options in a list of words with commas between them; NULL: an empty list. Returns the
- * first unknown word, or NULL. */
-static const char *settings_set_listener_options(
-    struct listener_options *options, const char *words)
-{
-    while (words) {
-        const struct text word = settings_word_at(words);
-
-        if (!settings_set_listener_option(options, word))
-            return words;
-        words = words[word.length] == ',' ? words + word.length + 1 : NULL;
-    }
-    return NULL;
-}
-
-/* Returns the first comma after which the name of an option stands, or NULL. */
-static const char *settings_find_listener_options(const char *address)
-{
-    struct listener_options unused = {.read_only = false};
-
-    for (const char *comma = strchr(address, ','); comma; comma = strchr(comma + 1, ',')) {
-        if (settings_set_listener_option(&unused, settings_word_at(comma + 1)))
-            return comma;
-    }
-    return NULL;
-}
-
-static int settings_refuse_listener_option(const char *word, const char *after, struct error *error)
-{
-    const struct text unknown = settings_word_at(word);
-
-    return error_set(error, ERROR_INPUT,
-        "',%.*s' is unknown after %s; ',ro' makes a listener read-only, and one without it is "
-        "read-write; ',history' turns history mode on; ',log' shows build hosts to read-only "
-        "clients",
-        (int)unknown.length, unknown.bytes, after);
-}
-
 static int settings_add_bind(struct settings *settings, const char *value, struct error *error)
 {
     /* The path of a unix socket may have commas. */
     const bool is_unix = strncmp(value, "unix:", strlen("unix:")) == 0;
-    const char *comma = is_unix ? settings_find_listener_options(value) : strchr(value, ',');
+    const char *comma = is_unix ? listener_words_find(value) : strchr(value, ',');
     const size_t length = comma ? (size_t)(comma - value) : strlen(value);
     struct server_listener *listener = &settings->binds[settings->n_binds];
     char address[ADDRESS_TEXT_BYTES];
-    const char *unknown;
 
     if (settings->n_binds >= SETTINGS_MAX_BINDS)
         return error_set(error, ERROR_INPUT, "too many addresses to bind");
@@ -103,24 +40,12 @@ static int settings_add_bind(struct settings *settings, const char *value, struc
         return error_set(error, ERROR_INPUT, "the address is too long: %s", value);
     memcpy(address, value, length);
     address[length] = '\0';
-    unknown = settings_set_listener_options(&listener->options, comma ? comma + 1 : NULL);
-    if (unknown)
-        return settings_refuse_listener_option(unknown, address, error);
     if (address_parse(&listener->address, address, error) != 0)
         return ERROR_INPUT;
-    settings->n_binds++;
-    return 0;
-}
-
-int settings_read_socket_name(
-    struct listener_options *options, const char *name, struct error *error)
-{
-    const char *unknown;
-
-    if (!settings_set_listener_option(options, settings_word_at(name)))
-        return 0;
-    unknown = settings_set_listener_options(options, name);
-    return unknown ? settings_refuse_listener_option(unknown, name, error) : 0;
+    settings->n_binds++; /* also after an error: then settings_release frees the options */
+    if (comma && comma[1] == '\0')
+        return error_set(error, ERROR_INPUT, "%s: there is no word behind the comma", value);
+    return listener_words_read(&listener->options, comma ? comma + 1 : "", address, error);
 }
 
 /* Calls add for each word of a list with blanks between them. */
@@ -208,20 +133,26 @@ static int settings_set_audit(struct settings *settings, const char *value, stru
     return settings_read_flag(&settings->audit, value, error);
 }
 
+static int settings_read_number(unsigned *number, const char *value, const char *unit, unsigned min,
+    unsigned max, struct error *error)
+{
+    char *end;
+    unsigned long found;
+
+    errno = 0;
+    found = strtoul(value, &end, 10);
+    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || found < min ||
+        found > max)
+        return error_set(
+            error, ERROR_INPUT, "'%s' is not a number of %s from %u to %u", value, unit, min, max);
+    *number = (unsigned)found;
+    return 0;
+}
+
 static int settings_set_audit_keep(
     struct settings *settings, const char *value, struct error *error)
 {
-    char *end;
-    unsigned long days;
-
-    errno = 0;
-    days = strtoul(value, &end, 10);
-    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || days < 1 ||
-        days > MAX_KEEP_DAYS)
-        return error_set(
-            error, ERROR_INPUT, "'%s' is not a number of days from 1 to %d", value, MAX_KEEP_DAYS);
-    settings->audit_keep_days = (unsigned)days;
-    return 0;
+    return settings_read_number(&settings->audit_keep_days, value, "days", 1, MAX_KEEP_DAYS, error);
 }
 
 static int settings_set_accept_rollback(
@@ -272,16 +203,32 @@ static int settings_set_sync(struct settings *settings, const char *value, struc
 
 static int settings_set_patience(struct settings *settings, const char *value, struct error *error)
 {
-    char *end;
-    unsigned long seconds;
+    unsigned seconds = 0;
+    int result = settings_read_number(&seconds, value, "seconds", 0, MAX_PATIENCE_S, error);
 
-    errno = 0;
-    seconds = strtoul(value, &end, 10);
-    if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || seconds > MAX_PATIENCE_S)
-        return error_set(error, ERROR_INPUT, "'%s' is not a number of seconds from 0 to %d", value,
-            MAX_PATIENCE_S);
-    settings->patience_ms = (unsigned)seconds * 1000;
-    return 0;
+    if (result == 0)
+        settings->patience_ms = seconds * 1000;
+    return result;
+}
+
+static int settings_set_idle_timeout(
+    struct settings *settings, const char *value, struct error *error)
+{
+    return settings_read_number(&settings->idle_timeout_s, value, "seconds", 1, MAX_IDLE_S, error);
+}
+
+static int settings_set_max_connections(
+    struct settings *settings, const char *value, struct error *error)
+{
+    return settings_read_number(
+        &settings->max_connections, value, "connections", 1, MAX_CONNECTIONS, error);
+}
+
+static int settings_set_max_requests(
+    struct settings *settings, const char *value, struct error *error)
+{
+    return settings_read_number(&settings->max_requests_per_second_per_address, value,
+        "requests a second", 1, MAX_REQUESTS, error);
 }
 
 static int settings_read_bytes(size_t *bytes, const char *value, unsigned long long min,
@@ -354,6 +301,12 @@ const struct setting settings_table[SETTINGS] = {
         .set = settings_set_max_message_bytes},
     [SETTING_MAX_MEMORY_BYTES] = {"max-memory-bytes", "PRSERVD_MAX_MEMORY_BYTES",
         .set = settings_set_max_memory_bytes},
+    [SETTING_MAX_CONNECTIONS] = {"max-connections", "PRSERVD_MAX_CONNECTIONS",
+        .set = settings_set_max_connections},
+    [SETTING_MAX_REQUESTS] = {"max-requests-per-second-per-address",
+        "PRSERVD_MAX_REQUESTS_PER_SECOND_PER_ADDRESS", .set = settings_set_max_requests},
+    [SETTING_IDLE_TIMEOUT] = {"idle-timeout", "PRSERVD_IDLE_TIMEOUT",
+        .set = settings_set_idle_timeout},
     [SETTING_HTTP] = {"http", "PRSERVD_HTTP", .set = settings_set_http},
 };
 
@@ -375,4 +328,10 @@ int settings_set(struct settings *settings, enum setting_id id, const char *valu
                               : settings_set_string(settings, setting, value, &reason);
 
     return result == 0 ? 0 : error_set(error, ERROR_INPUT, "%s: %.400s", label, reason.text);
+}
+
+void settings_release(struct settings *settings)
+{
+    for (size_t i = 0; i < settings->n_binds; i++)
+        listener_words_release(&settings->binds[i].options);
 }

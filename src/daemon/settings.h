@@ -38,6 +38,9 @@ enum setting_id {
     SETTING_AUDIT_KEEP,
     SETTING_MAX_MESSAGE_BYTES,
     SETTING_MAX_MEMORY_BYTES,
+    SETTING_MAX_CONNECTIONS,
+    SETTING_MAX_REQUESTS,
+    SETTING_IDLE_TIMEOUT,
     SETTING_HTTP,
     SETTINGS,
 };
@@ -69,7 +72,10 @@ struct settings {
     bool audit;
     unsigned audit_keep_days;
     size_t max_message_bytes;
-    size_t max_memory_bytes; /* 0: not given */
+    size_t max_memory_bytes;  /* 0: not given */
+    unsigned max_connections; /* these three: 0: not given */
+    unsigned max_requests_per_second_per_address;
+    unsigned idle_timeout_s;
     struct address http[SETTINGS_MAX_HTTP];
     size_t n_http;
 };
@@ -93,10 +99,7 @@ extern const struct setting settings_table[SETTINGS];
 ERROR_MUST_CHECK int settings_set(struct settings *settings, enum setting_id id, const char *value,
     const char *label, struct error *error);
 
-/* Sets the options in the name of an inherited socket, such as "ro,history". A name that does not
- * begin with the name of an option says nothing. Fails with ERROR_INPUT if the rest of it is not
- * made of names of options. */
-ERROR_MUST_CHECK int settings_read_socket_name(
-    struct listener_options *options, const char *name, struct error *error);
+/* Frees what the values hold. */
+void settings_release(struct settings *settings);
 
 #endif

@@ -37,6 +37,18 @@ static void call_answer_peer(struct call *call)
     codec_write_peer(&call->answer, &peer);
 }
 
+/* The listeners of a public mirror are nobody else's business. */
+static void call_answer_stats(struct call *call)
+{
+    const struct stats_view view = {
+        .rows = call->job->rows,
+        .rows_estimated = call->job->rows_estimated,
+        .shows_listeners = call->job->shows_peers,
+    };
+
+    stats_write(call->server->stats, &view, &call->answer);
+}
+
 static void call_answer_success(struct call *call)
 {
     struct buffer *out = &call->answer;
@@ -63,7 +75,7 @@ static void call_answer_success(struct call *call)
             codec_write_imported(out, &call->request);
         break;
     case REQUEST_GET_STATS:
-        stats_write(call->server->stats, call->job->rows, call->job->rows_estimated, out);
+        call_answer_stats(call);
         break;
     case REQUEST_EXPORT: /* in pieces */
     case REQUEST_GET_LOG:

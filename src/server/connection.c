@@ -152,7 +152,7 @@ static void connection_take_opening(struct connection *connection)
 static bool connection_has_room(const struct connection *connection)
 {
     return (connection->state == OPEN || connection->state == DRAINING) &&
-           !session_is_full(connection->session) &&
+           !connection->entry.is_throttled && !session_is_full(connection->session) &&
            connection->transport.out.length < MAX_OUTPUT_BYTES;
 }
 
@@ -192,6 +192,9 @@ static void connection_take_messages(struct connection *connection)
         connection_set_state(connection, FINISHING);
     while (connection_may_take(connection)) {
         if (!connections_may_work(connection->connections, &connection->entry))
+            return;
+        if (framer_pending(&connection->framer) > 0 &&
+            !connections_may_request(connection->connections, &connection->entry))
             return;
         switch (framer_next_message(&connection->framer, &message, &error)) {
         case FRAMER_READY:
@@ -361,6 +364,27 @@ static void connection_check_input(struct connection *connection)
         session_end_input(connection->session);
 }
 
+/* Returns whether the client waits for nothing, as far as is known now. A part of a request does
+ * not count: it would keep the descriptor for any time. */
+static bool connection_is_idle(const struct connection *connection)
+{
+    return connection->state != CLOSED && connection_is_all_written(connection) &&
+           !connection->entry.is_scheduled && !connection->entry.is_waiting &&
+           !connection->entry.is_throttled && !transport_has_unread(&connection->transport);
+}
+
+/* Returns whether the client has asked for nothing for longer than it may. Parts of a request don't
+ * count. */
+static bool connection_is_overdue(struct connection *connection, uint64_t now_ms)
+{
+    const uint64_t limit_ms = connection->connections->idle_ms;
+
+    if (!connection_is_all_written(connection))
+        connection->entry.request_ms = now_ms;
+    return limit_ms > 0 && connection->state == OPEN &&
+           now_ms >= connection->entry.request_ms + limit_ms && connection_is_idle(connection);
+}
+
 void connection_check_deadline(struct connection *connection)
 {
     const uint64_t now_ms = clock_ms();
@@ -378,16 +402,9 @@ void connection_check_deadline(struct connection *connection)
         connection_schedule(connection);
     } else if (now_ms >= connection->deadline_ms) {
         connection_close(connection, "the client did not close it");
+    } else if (connection_is_overdue(connection, now_ms)) {
+        connection_close(connection, "no request for as long as --idle-timeout allows");
     }
-}
-
-/* Returns whether the client waits for nothing, as far as is known now. A part of a request does
- * not count: it would keep the descriptor for any time. */
-static bool connection_is_idle(const struct connection *connection)
-{
-    return connection->state != CLOSED && connection_is_all_written(connection) &&
-           !connection->entry.is_scheduled && !connection->entry.is_waiting &&
-           !transport_has_unread(&connection->transport);
 }
 
 bool connection_give_way(struct connection *connection)
@@ -403,6 +420,7 @@ bool connection_give_way(struct connection *connection)
 
 void connection_stop(struct connection *connection)
 {
+    connections_end_throttle(connection->connections, &connection->entry);
     connection_update_reading(connection); /* it may have stopped until the end of the turn */
     if (connection->transport.is_reading)
         transport_read_received(&connection->transport, MAX_ROUNDS); /* this is answered */
@@ -472,14 +490,23 @@ void connection_open(
     struct connections *connections, int descriptor, const struct listener_options *options)
 {
     const uv_buf_t input = uv_buf_init(connections->input, sizeof connections->input);
-    struct connection *connection = connection_create(connections, options);
+    struct listener_options own = *options; /* of this client */
+    struct limited_address *address = NULL;
+    struct connection *connection;
+    struct peer peer;
     int result;
 
+    peer_find(descriptor, &peer);
+    if (!connections_admit(connections, descriptor, &peer, &own, &address))
+        return;
+    connection = connection_create(connections, &own);
     if (!connection) {
+        address_limits_leave(&connections->limits, address);
         connections_refuse(connections, descriptor);
         return;
     }
-    session_set_peer(connection->session, descriptor);
+    connection->entry.address = address;
+    session_set_peer(connection->session, &peer);
     connections->n_accepted++;
     connections_add(connections, &connection->entry);
     result = transport_open(&connection->transport, connections->loop, descriptor, input,

@@ -2,11 +2,13 @@
 #include "server/connections.h"
 
 #include "base/clock.h"
+#include "server/access.h"
 #include "wire/xml_rpc.h"
 
 #include <unistd.h>
 
 #define ADMIT_PER_TURN 64 /* of those that wait */
+#define THROTTLE_MS 10    /* until those that are throttled are looked at again */
 
 /* Work is measured in bytes of messages. The most hostile byte takes about 5 ns. */
 #define MESSAGE_WORK ((size_t)2048)        /* of any message, besides its bytes */
@@ -29,6 +31,9 @@ void connections_init(struct connections *connections, uv_loop_t *loop,
     TAILQ_INIT(&connections->busy);
     TAILQ_INIT(&connections->waiting);
     TAILQ_INIT(&connections->activity);
+    TAILQ_INIT(&connections->throttled);
+    (void)uv_timer_init(loop, &connections->throttle_timer);
+    connections->throttle_timer.data = connections;
 }
 
 /* ---- the lists ---- */
@@ -37,7 +42,7 @@ void connections_add(struct connections *connections, struct connection_entry *e
 {
     TAILQ_INSERT_TAIL(&connections->all, entry, entry);
     TAILQ_INSERT_TAIL(&connections->activity, entry, activity_entry);
-    entry->active_ms = clock_ms();
+    entry->active_ms = entry->request_ms = clock_ms();
     connections->n_open++;
 }
 
@@ -45,6 +50,7 @@ void connections_remove(struct connections *connections, struct connection_entry
 {
     TAILQ_REMOVE(&connections->all, entry, entry);
     TAILQ_REMOVE(&connections->activity, entry, activity_entry);
+    address_limits_leave(&connections->limits, entry->address);
     connections->n_open--;
 }
 
@@ -72,9 +78,11 @@ void connections_refuse_xml_rpc(struct connections *connections, struct transpor
 void connections_log_give_way(struct connections *connections, uint64_t idle_ms)
 {
     log_often(connections->server.log, LOG_WARNING,
-        "Closed a connection that had been idle for %llu s, to accept another one: the clients use "
-        "all descriptors; raise the limit of open files (ulimit -n)",
-        (unsigned long long)(idle_ms / 1000));
+        "Closed a connection that had been idle for %llu s, to accept another one: %s",
+        (unsigned long long)(idle_ms / 1000),
+        connections_are_full(connections)
+            ? "there are as many as --max-connections allows"
+            : "the clients use all descriptors; raise the limit of open files (ulimit -n)");
 }
 
 void connections_refuse(struct connections *connections, int descriptor)
@@ -82,6 +90,39 @@ void connections_refuse(struct connections *connections, int descriptor)
     (void)close(descriptor);
     log_often(connections->server.log, LOG_ERROR, "No memory for another connection");
     connections->n_refused++;
+}
+
+/* Closes the socket of a client that may not connect. */
+static void connections_reject(
+    struct connections *connections, int descriptor, const struct peer *peer, const char *reason)
+{
+    (void)close(descriptor);
+    connections->n_refused++;
+    log_often(connections->server.log, LOG_WARNING, "Refused a connection of %s: %s",
+        peer->name[0] ? peer->name : "a client that can't be named", reason);
+}
+
+bool connections_admit(struct connections *connections, int descriptor, const struct peer *peer,
+    struct listener_options *options, struct limited_address **address)
+{
+    const struct access *access = options->access;
+    const bool has_limits =
+        options->max_connections_per_address > 0 || connections->limits.requests_per_second > 0;
+
+    if (!access_allows(access, descriptor, peer)) {
+        connections_reject(connections, descriptor, peer, "its address is not allowed (,allow)");
+        return false;
+    }
+    if (!access_is_writer(access, descriptor, peer))
+        options->rights = LISTENER_READ_ONLY;
+    if (!has_limits || peer->address.length == 0 || access_is_relay(access, descriptor, peer))
+        return true;
+    if (address_limits_enter(&connections->limits, peer_address_text(&peer->address),
+            options->max_connections_per_address, address))
+        return true;
+    connections_reject(connections, descriptor, peer,
+        "its address has as many as ,max-connections-per-address allows");
+    return false;
 }
 
 /* Returns the list in which a connection is scheduled. */
@@ -130,9 +171,73 @@ void connections_schedule_input(
         connections_schedule(connections, entry);
 }
 
+/* ---- throttling ---- */
+
+void connections_end_throttle(struct connections *connections, struct connection_entry *entry)
+{
+    if (!entry->is_throttled)
+        return;
+    entry->is_throttled = false;
+    TAILQ_REMOVE(&connections->throttled, entry, throttled_entry);
+    if (TAILQ_EMPTY(&connections->throttled))
+        (void)uv_timer_stop(&connections->throttle_timer);
+}
+
+/* Lets those go on whose address has a permission. */
+static void connections_on_throttle_timer(uv_timer_t *timer)
+{
+    struct connections *connections = timer->data;
+    const uint64_t now_us = clock_us();
+    struct connection_entry *entry;
+    struct connection_entry *following;
+
+    for (entry = TAILQ_FIRST(&connections->throttled); entry; entry = following) {
+        following = TAILQ_NEXT(entry, throttled_entry);
+        if (!address_limits_take(&connections->limits, entry->address, now_us))
+            continue;
+        connections_end_throttle(connections, entry);
+        entry->has_permission = true;
+        connections_schedule(connections, entry);
+    }
+}
+
+bool connections_may_request(struct connections *connections, struct connection_entry *entry)
+{
+    if (connections->limits.requests_per_second == 0 || connections->is_stopping)
+        return true;
+    if (!entry->has_permission && !entry->is_throttled)
+        entry->has_permission =
+            address_limits_take(&connections->limits, entry->address, clock_us());
+    if (entry->has_permission || entry->is_throttled)
+        return entry->has_permission;
+    entry->is_throttled = true;
+    TAILQ_INSERT_TAIL(&connections->throttled, entry, throttled_entry);
+    if (!uv_is_active((uv_handle_t *)&connections->throttle_timer))
+        (void)uv_timer_start(
+            &connections->throttle_timer, connections_on_throttle_timer, THROTTLE_MS, THROTTLE_MS);
+    return false;
+}
+
+void connections_tick(struct connections *connections)
+{
+    address_limits_tick(&connections->limits, clock_us());
+}
+
+void connections_close(struct connections *connections)
+{
+    if (!connections->loop)
+        return;
+    address_limits_deinit(&connections->limits);
+    uv_close((uv_handle_t *)&connections->throttle_timer, NULL);
+}
+
+/* ---- shares of a turn ---- */
+
 void connections_count_work(struct connection_entry *entry, size_t message_bytes)
 {
     entry->work += MESSAGE_WORK + message_bytes;
+    entry->request_ms = clock_ms();
+    entry->has_permission = false;
 }
 
 bool connections_may_work(struct connections *connections, struct connection_entry *entry)
@@ -163,6 +268,7 @@ void connections_retire(struct connections *connections, struct connection_entry
 {
     connections_unschedule(connections, entry);
     connections_end_wait(connections, entry);
+    connections_end_throttle(connections, entry);
 }
 
 /* ---- a turn of the loop ---- */

@@ -11,7 +11,10 @@
 #define PRSERVD_CONNECTIONS_H
 
 #include "base/error.h"
+#include "server/address_limits.h"
+#include "server/listener_options.h"
 #include "server/memory_pressure.h"
+#include "server/peer.h"
 #include "server/server_context.h"
 #include "server/transport.h"
 
@@ -29,11 +32,16 @@ struct connection_entry {
     TAILQ_ENTRY(connection_entry) scheduled_entry;
     TAILQ_ENTRY(connection_entry) waiting_entry;
     TAILQ_ENTRY(connection_entry) activity_entry;
-    uint64_t active_ms; /* the time of the last activity (clock_ms) */
+    TAILQ_ENTRY(connection_entry) throttled_entry;
+    struct limited_address *address; /* NULL: it has no limits */
+    uint64_t active_ms;              /* the time of the last activity (clock_ms) */
+    uint64_t request_ms;             /* when it last had a request, or was opened */
     bool is_scheduled;
     bool is_waiting;
-    bool is_busy; /* it has sent much */
-    size_t work;  /* that was done for it in this turn */
+    bool is_busy;        /* it has sent much */
+    bool is_throttled;   /* its address has sent more requests than it may */
+    bool has_permission; /* for its next request; with limits alone */
+    size_t work;         /* that was done for it in this turn */
     struct connection *connection;
 };
 
@@ -44,6 +52,9 @@ struct connections {
     struct server_context server; /* its budget is the connections' as well */
     size_t max_message_bytes;
     struct memory_pressure pressure;
+    struct address_limits limits;
+    unsigned max_connections;      /* set by the server; 0: no limit */
+    uint64_t idle_ms;              /* likewise; 0: no limit */
     bool is_stopping;              /* set by the server */
     void (*closed)(void *context); /* called when a descriptor became free */
     void *context;
@@ -53,12 +64,14 @@ struct connections {
     struct connection_list busy;      /* likewise: those that have sent much */
     struct connection_list waiting;   /* the one that has waited longest first */
     struct connection_list activity;  /* the one whose last activity is longest ago first */
+    struct connection_list throttled;
+    uv_timer_t throttle_timer; /* active while there are any */
     size_t n_open;
     size_t n_scheduled;
     size_t busy_work;     /* in this turn */
     uint64_t n_accepted;  /* since the start */
     bool has_met_xml_rpc; /* a client that is too old was logged */
-    uint64_t n_refused;   /* closed at once because memory ran out */
+    uint64_t n_refused;   /* closed at once: not allowed, too many, or no memory */
 
     char input[64 * 1024]; /* scratch: what one of them has just read */
 };
@@ -86,6 +99,12 @@ void connections_log_give_way(struct connections *connections, uint64_t idle_ms)
 /* Closes the socket of a client for which there is no memory. */
 void connections_refuse(struct connections *connections, int descriptor);
 
+/* Checks whether a client may connect, and counts its connection for its address, which is found
+ * (NULL: it has no limits). If not, closes the socket, which is counted and logged. Takes the
+ * rights from the options of a client that does not have those of its listener. */
+ERROR_MUST_CHECK bool connections_admit(struct connections *connections, int descriptor,
+    const struct peer *peer, struct listener_options *options, struct limited_address **address);
+
 /* Has the connection processed at the end of this turn. */
 void connections_schedule(struct connections *connections, struct connection_entry *entry);
 
@@ -96,6 +115,11 @@ void connections_schedule_input(
 /* Counts a message that a connection takes. */
 void connections_count_work(struct connection_entry *entry, size_t message_bytes);
 
+/* Returns whether the address of a connection may have another request taken now. If not, the
+ * connection is throttled: it is processed again when it may. */
+ERROR_MUST_CHECK bool connections_may_request(
+    struct connections *connections, struct connection_entry *entry);
+
 /* Returns whether a connection may take another message in this turn. If not, schedules it. */
 ERROR_MUST_CHECK bool connections_may_work(
     struct connections *connections, struct connection_entry *entry);
@@ -103,7 +127,10 @@ ERROR_MUST_CHECK bool connections_may_work(
 /* Has the connection processed in one of the next turns, because it is not admitted now. */
 void connections_wait(struct connections *connections, struct connection_entry *entry);
 
-/* Cancels both. */
+/* Ends the throttling of a connection, because the server is stopping. */
+void connections_end_throttle(struct connections *connections, struct connection_entry *entry);
+
+/* Cancels all of these. */
 void connections_retire(struct connections *connections, struct connection_entry *entry);
 
 /* ---- for the server ---- */
@@ -117,6 +144,18 @@ ERROR_MUST_CHECK bool connections_turn(
  * way. Returns false if none does. */
 ERROR_MUST_CHECK bool connections_make_room(
     struct connections *connections, bool (*give_way)(struct connection *connection));
+
+/* Returns whether there are as many connections as there may be. */
+static inline bool connections_are_full(const struct connections *connections)
+{
+    return connections->max_connections > 0 && connections->n_open >= connections->max_connections;
+}
+
+/* Forgets addresses that have no clients any more. Call it about once a second. */
+void connections_tick(struct connections *connections);
+
+/* Closes the timer, when no connection is left. Does nothing before connections_init. */
+void connections_close(struct connections *connections);
 
 /* Calls a function of connection.h for each connection. */
 void connections_each(

@@ -111,12 +111,12 @@ static void http_host_on_status_wanted(uv_async_t *async)
         return;
     }
     if (host->wants_status) {
-        uint64_t rows = 0;
-        bool is_estimate = false;
+        struct stats_view view = {.shows_listeners = true};
 
-        (void)row_count_find(executor_row_count(host->server.executor), &rows, &is_estimate);
+        (void)row_count_find(
+            executor_row_count(host->server.executor), &view.rows, &view.rows_estimated);
         buffer_reset(&host->status, BUFFER_KEEP_BYTES);
-        stats_write(host->server.stats, rows, is_estimate, &host->status);
+        stats_write(host->server.stats, &view, &host->status);
         host->wants_status = false;
         host->has_status = true;
         (void)pthread_cond_signal(&host->written);

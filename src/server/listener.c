@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/listener.h"
 
+#include "server/access.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 
 #define ACCEPT_PER_TURN 64 /* of one listener, before the loop goes on */
 #define PAUSE_MS 100       /* until accepting is tried again when descriptors ran out */
+#define NO_DESCRIPTOR "the clients use all descriptors; raise the limit of open files (ulimit -n)"
 
 /* ---- accepting ---- */
 
@@ -26,9 +29,7 @@ static void listeners_pause_accepting(struct listeners *listeners, const char *r
     if (listeners->is_paused)
         return;
     if (!listeners->is_exhausted)
-        log_often(listeners->log, LOG_WARNING,
-            "Can't accept more connections for now: %s; raise the limit of open files (ulimit -n)",
-            reason);
+        log_often(listeners->log, LOG_WARNING, "Can't accept more connections for now: %s", reason);
     listeners->is_paused = listeners->is_exhausted = true;
     TAILQ_FOREACH (listener, &listeners->all, entry)
         (void)uv_poll_stop(&listener->poll);
@@ -47,14 +48,20 @@ void listeners_resume(struct listeners *listeners)
         (void)uv_poll_start(&listener->poll, UV_READABLE, listeners_on_clients);
 }
 
+static bool listeners_is_full(struct listeners *listeners)
+{
+    const struct listeners_events *events = &listeners->events;
+
+    return descriptor_reserve_is_reached(&listeners->reserve) || events->is_full(events->context);
+}
+
 /* Returns whether a client may be accepted, if need be in place of another one. */
 static bool listeners_has_room(struct listeners *listeners)
 {
     const struct listeners_events *events = &listeners->events;
 
-    return !descriptor_reserve_is_reached(&listeners->reserve) ||
-           (events->make_room(events->context) &&
-               !descriptor_reserve_is_reached(&listeners->reserve));
+    return !listeners_is_full(listeners) ||
+           (events->make_room(events->context) && !listeners_is_full(listeners));
 }
 
 /* Accepts a client. Returns false if there is none, or none can be accepted now. */
@@ -68,7 +75,9 @@ static bool listeners_accept(struct listener *listener)
         events->accepted(events->context, descriptor, &listener->options);
         return true;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+    if (errno == EMFILE || errno == ENFILE)
+        listeners_pause_accepting(listeners, NO_DESCRIPTOR);
+    else if (errno == ENOBUFS || errno == ENOMEM)
         listeners_pause_accepting(listeners, strerror(errno));
     else if (errno == EAGAIN)
         listeners->is_exhausted = false;
@@ -95,7 +104,10 @@ static void listeners_on_clients(uv_poll_t *poll, int status, int events)
             return;
         }
         if (!listeners_has_room(listeners)) {
-            listeners_pause_accepting(listeners, "the clients use all descriptors");
+            listeners_pause_accepting(
+                listeners, descriptor_reserve_is_reached(&listeners->reserve)
+                               ? NO_DESCRIPTOR
+                               : "there are as many as --max-connections allows");
             return;
         }
         if (!listeners_accept(listener))
@@ -105,13 +117,11 @@ static void listeners_on_clients(uv_poll_t *poll, int status, int events)
 
 static void listeners_log_address(const struct listener *listener)
 {
-    const struct listener_options *options = &listener->options;
-    char notes[40];
+    char words[LISTENER_WORDS_BYTES];
 
-    (void)snprintf(notes, sizeof notes, "%s%s%s", options->read_only ? ", read-only" : "",
-        options->history ? ", history" : "", options->log ? ", log" : "");
+    listener_options_describe(&listener->options, words);
     log_write(listener->listeners->log, LOG_INFO, "Listening on %s%s%s%s", listener->name,
-        notes[0] ? " (" : "", notes[0] ? notes + 2 : "", notes[0] ? ")" : "");
+        words[0] ? " (" : "", words, words[0] ? ")" : "");
 }
 
 void listeners_start(struct listeners *listeners)
@@ -127,6 +137,11 @@ void listeners_start(struct listeners *listeners)
 
 /* ---- adding ---- */
 
+static bool listeners_is_unix(const struct listener *listener)
+{
+    return strncmp(listener->name, "unix:", strlen("unix:")) == 0;
+}
+
 /* Makes listeners of the sockets that were bound last. */
 static int listeners_add_bound(
     struct listeners *listeners, const struct listener_options *options, struct error *error)
@@ -141,6 +156,8 @@ static int listeners_add_bound(
         listener->listeners = listeners;
         listener->poll.data = listener;
         listener->options = *options;
+        if (access_check(options->access, listeners_is_unix(listener), listener->name, error) != 0)
+            return ERROR_INPUT;
     }
     return 0;
 }

@@ -21,9 +21,11 @@
 struct listeners_events {
     /* A client has connected. Takes the descriptor over. */
     void (*accepted)(void *context, int descriptor, const struct listener_options *options);
-    /* Closes a connection, because a client waits and only the reserve of descriptors is left.
-     * Returns false if none can be closed now. */
+    /* Closes a connection, because a client waits and only the reserve of descriptors is left, or
+     * is_full. Returns false if none can be closed now. */
     bool (*make_room)(void *context);
+    /* Returns whether there are as many connections as there may be. */
+    bool (*is_full)(void *context);
     void *context;
 };
 

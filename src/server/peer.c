@@ -3,36 +3,11 @@
 
 #include "base/address.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-static void peer_name_unix(int descriptor, char name[PEER_BYTES])
-{
-    struct ucred peer;
-    socklen_t length = sizeof peer;
-
-    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0)
-        (void)snprintf(name, PEER_BYTES, "unix:uid=%lu", (unsigned long)peer.uid);
-}
-
-void peer_name(int descriptor, char name[PEER_BYTES])
-{
-    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-    socklen_t length = sizeof address;
-    char text[ADDRESS_TEXT_BYTES];
-
-    name[0] = '\0';
-    if (getpeername(descriptor, (struct sockaddr *)&address, &length) != 0)
-        return;
-    if (address.ss_family == AF_UNIX) {
-        peer_name_unix(descriptor, name);
-        return;
-    }
-    address_format_socket((const struct sockaddr *)&address, text);
-    (void)snprintf(name, PEER_BYTES, "%.79s", text);
-}
+#define MOST_GROUPS 1024 /* of a process that are looked at */
 
 static void peer_set_address(
     struct peer_address *address, char kind, const void *bytes, size_t length)
@@ -42,33 +17,62 @@ static void peer_set_address(
     address->length = (unsigned char)(length + 1);
 }
 
-static void peer_set_user(struct peer_address *address, int descriptor)
+static void peer_find_user(int descriptor, struct peer *peer)
 {
-    struct ucred peer;
-    socklen_t length = sizeof peer;
-
-    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0)
-        peer_set_address(address, 'u', &peer.uid, sizeof peer.uid);
-}
-
-void peer_find_address(int descriptor, struct peer_address *address)
-{
-    struct sockaddr_storage found = {.ss_family = AF_UNSPEC};
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&found;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&found;
+    struct ucred found;
     socklen_t length = sizeof found;
 
-    address->length = 0;
+    peer->is_unix = true;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &found, &length) != 0)
+        return;
+    peer->is_known = true;
+    peer->user = found.uid;
+    peer->group = found.gid;
+    (void)snprintf(peer->name, PEER_BYTES, "unix:uid=%lu", (unsigned long)found.uid);
+    peer_set_address(&peer->address, 'u', &found.uid, sizeof found.uid);
+}
+
+void peer_find(int descriptor, struct peer *peer)
+{
+    struct sockaddr_storage found = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof found;
+    char text[ADDRESS_TEXT_BYTES];
+    const unsigned char *bytes = peer->network.bytes;
+
+    *peer = (struct peer){.is_unix = false};
     if (getpeername(descriptor, (struct sockaddr *)&found, &length) != 0)
         return;
-    if (found.ss_family == AF_UNIX)
-        peer_set_user(address, descriptor);
-    else if (found.ss_family == AF_INET)
-        peer_set_address(address, '4', &v4->sin_addr, sizeof v4->sin_addr);
-    else if (found.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        peer_set_address(address, '4', v6->sin6_addr.s6_addr + 12, 4);
-    else if (found.ss_family == AF_INET6)
-        peer_set_address(address, '6', v6->sin6_addr.s6_addr, 8);
+    if (found.ss_family == AF_UNIX) {
+        peer_find_user(descriptor, peer);
+        return;
+    }
+    peer->is_known = network_address_take(&peer->network, (const struct sockaddr *)&found);
+    if (!peer->is_known)
+        return;
+    address_format_socket((const struct sockaddr *)&found, text);
+    (void)snprintf(peer->name, PEER_BYTES, "%.79s", text);
+    if (bytes[0] == 4)
+        peer_set_address(&peer->address, '4', bytes + 1, 4);
+    else
+        peer_set_address(&peer->address, '6', bytes + 1, 8);
+}
+
+bool peer_is_in_group(int descriptor, const struct peer *peer, gid_t group)
+{
+    gid_t groups[MOST_GROUPS];
+    socklen_t length = sizeof groups;
+
+    if (!peer->is_unix || !peer->is_known)
+        return false;
+    if (peer->group == group)
+        return true;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERGROUPS, groups, &length) != 0)
+        return false;
+    for (size_t i = 0; i < length / sizeof *groups; i++) {
+        if (groups[i] == group)
+            return true;
+    }
+    return false;
 }
 
 struct text peer_host(const char *name)

@@ -87,6 +87,13 @@ static bool server_make_room(void *context)
     return connections_make_room(&server->connections, connection_give_way);
 }
 
+static bool server_is_full(void *context)
+{
+    const struct server *server = context;
+
+    return connections_are_full(&server->connections);
+}
+
 static void server_on_connection_closed(void *context)
 {
     struct server *server = context;
@@ -172,6 +179,7 @@ static void server_check_deadlines(uv_timer_t *timer)
         audit_tick(server->audit);
     server_tell(server);
     heap_release(&server->heap, clock_ms());
+    connections_tick(&server->connections);
     if (server->connections.is_stopping && clock_ms() >= server->stop_deadline_ms)
         connections_each(&server->connections, connection_abort);
     else
@@ -198,8 +206,10 @@ static void server_on_stop_asked(uv_async_t *async)
 
 static void server_start_handles(struct server *server)
 {
-    const struct listeners_events events = {
-        .accepted = server_on_accepted, .make_room = server_make_room, .context = server};
+    const struct listeners_events events = {.accepted = server_on_accepted,
+        .make_room = server_make_room,
+        .is_full = server_is_full,
+        .context = server};
 
     listeners_init(&server->listeners, &server->loop, server->options.log, &events);
     (void)uv_async_init(&server->loop, &server->jobs_done, server_on_jobs_done);
@@ -269,11 +279,16 @@ static void server_init_connections(struct server *server)
     metric_set(&server->metrics.turned_ms, clock_ms());
     metric_set(&server->metrics.memory_limit_bytes, server->options.max_memory_bytes);
     server->stats.connections = &server->connections;
+    server->stats.listeners = &server->listeners;
     budget_init(&server->budget, server->options.max_memory_bytes);
     exports_init(&server->exports, server->executor, &server->budget);
     message_reader_init(&server->messages, &server->loop);
     connections_init(&server->connections, &server->loop, &context,
         server->options.max_message_bytes, server_on_connection_closed, server);
+    server->connections.max_connections = server->options.max_connections;
+    server->connections.idle_ms = (uint64_t)server->options.idle_timeout_s * 1000;
+    address_limits_init(
+        &server->connections.limits, server->options.max_requests_per_second_per_address);
 }
 
 /* Returns the name of the database, for the upstream. */
@@ -429,6 +444,7 @@ static void server_close_handles(struct server *server)
     listeners_close(&server->listeners);
     http_host_free(server->http);
     server->http = NULL;
+    connections_close(&server->connections);
     uv_close((uv_handle_t *)&server->jobs_done, NULL);
     uv_close((uv_handle_t *)&server->stop_asked, NULL);
     uv_close((uv_handle_t *)&server->turn_end, NULL);

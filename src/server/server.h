@@ -38,6 +38,10 @@ struct server_options {
     unsigned audit_keep_days;
     size_t max_message_bytes;
     size_t max_memory_bytes; /* for requests and answers of all clients together */
+    /* 0: no limit, each. */
+    unsigned max_connections;
+    unsigned max_requests_per_second_per_address;
+    unsigned idle_timeout_s;
     const struct server_listener *listeners;
     size_t n_listeners;
     const struct server_inherited *inherited; /* the descriptors become the server's */

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MAX_CALLS 128
 #define MOST_GROWTH 8 /* a byte may be written as six, and defaults are written as well */
@@ -182,6 +183,17 @@ static int session_check_length(const struct session *session, const struct requ
         request_name(request->kind), limit);
 }
 
+static int session_check_rights(
+    const struct session *session, const struct request *request, struct error *error)
+{
+    if (request->kind != REQUEST_IMPORT_ONE || session->client.may_import ||
+        session->client.is_read_only) /* which is answered with null */
+        return 0;
+    return error_set(error, ERROR_INPUT,
+        "import-one is refused: this address of the server only assigns revisions (,assign); ask "
+        "for one with full rights");
+}
+
 /* Makes a request one in history mode if the listener says so. A server that asks its upstream has
  * a listener of its own, which has decided that for its clients. */
 static void session_set_mode(const struct session *session, struct request *request)
@@ -209,7 +221,8 @@ static enum codec_result session_check(const struct session *session, struct req
         session->server->stats->requests[request->kind]++;
     session_set_mode(session, request);
     if (result == CODEC_REQUEST &&
-        session_check_length(session, request, request_bytes, error) != 0)
+        (session_check_length(session, request, request_bytes, error) != 0 ||
+            session_check_rights(session, request, error) != 0))
         return CODEC_REFUSED;
     return result;
 }
@@ -371,6 +384,14 @@ size_t session_held_bytes(const struct session *session)
 
 /* ---- start and end ---- */
 
+/* Names the rights of a client that may store, for the audit log. */
+static const char *session_rights(const struct session_client *client)
+{
+    if (client->may_import)
+        return client->wants_history ? "rw,history" : "rw";
+    return client->wants_history ? "assign,history" : "assign";
+}
+
 struct session *session_open(const struct server_context *server,
     const struct listener_options *options, void (*progress)(void *context), void *context)
 {
@@ -379,10 +400,11 @@ struct session *session_open(const struct server_context *server,
     if (!session)
         return NULL;
     session->server = server;
-    session->client.is_read_only = options->read_only || server->read_only;
+    session->client.is_read_only = options->rights == LISTENER_READ_ONLY || server->read_only;
+    session->client.may_import = options->rights == LISTENER_FULL;
     session->client.wants_history = options->history || server->history;
     session->client.shows_peers = !session->client.is_read_only || options->log;
-    session->client.rights = session->client.wants_history ? "rw,history" : "rw";
+    session->client.rights = session_rights(&session->client);
     session->progress = progress;
     session->context = context;
     TAILQ_INIT(&session->calls);
@@ -394,10 +416,10 @@ void session_watch_memory(struct session *session, void (*charged)(void *context
     session->charged = charged;
 }
 
-void session_set_peer(struct session *session, int descriptor)
+void session_set_peer(struct session *session, const struct peer *peer)
 {
-    peer_name(descriptor, session->client.peer);
-    peer_find_address(descriptor, &session->client.address);
+    memcpy(session->client.peer, peer->name, sizeof session->client.peer);
+    session->client.address = peer->address;
     session->client.host = peer_host(session->client.peer);
 }
 

@@ -23,6 +23,7 @@ struct session;
 /* What a client is and may do. */
 struct session_client {
     bool is_read_only;   /* it may not store */
+    bool may_import;     /* its import-one is not refused */
     bool wants_history;  /* its get-pr and test-pr are answered in history mode */
     bool is_from_server; /* it is a server that asks its upstream */
     bool shows_peers;    /* reports of the audit log tell it who asked */
@@ -44,8 +45,8 @@ struct session *session_open(const struct server_context *server,
  * changed: at any time until session_close returns, also during a call of a session_ function. */
 void session_watch_memory(struct session *session, void (*charged)(void *context));
 
-/* Notes who the client of a socket is. */
-void session_set_peer(struct session *session, int descriptor);
+/* Notes who the client is. */
+void session_set_peer(struct session *session, const struct peer *peer);
 
 /* Notes what a complete handshake says of the client, and frees its annotations. */
 void session_take_handshake(struct session *session, struct handshake *handshake);

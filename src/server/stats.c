@@ -3,7 +3,9 @@
 
 #include "base/clock.h"
 #include "server/connections.h"
+#include "server/listener.h"
 #include "version.h"
+#include "wire/codec.h"
 
 #include <inttypes.h>
 
@@ -47,7 +49,30 @@ static void stats_append_rollback(struct executor *executor, struct buffer *out)
         buffer_append_string(out, "null}");
 }
 
-void stats_write(const struct stats *stats, uint64_t rows, bool rows_estimated, struct buffer *out)
+/* Appends the addresses and their rights, or null. */
+static void stats_append_listeners(const struct listeners *listeners, struct buffer *out)
+{
+    const struct listener *listener;
+    const char *separator = "[";
+
+    if (!listeners) {
+        buffer_append_string(out, "null");
+        return;
+    }
+    TAILQ_FOREACH (listener, &listeners->all, entry) {
+        const struct text name = text_of(listener->name);
+        char words[LISTENER_WORDS_BYTES];
+
+        listener_options_describe(&listener->options, words);
+        buffer_append_format(out, "%s{\"address\":", separator);
+        codec_write_string(out, text_is_utf8(name) ? name : text_of("unix:"));
+        buffer_append_format(out, ",\"rights\":\"%s\"}", words[0] ? words : "full");
+        separator = ",";
+    }
+    buffer_append_string(out, separator[0] == '[' ? "[]" : "]");
+}
+
+void stats_write(const struct stats *stats, const struct stats_view *view, struct buffer *out)
 {
     const struct connections *connections = stats->connections;
     const struct server_context *server = &connections->server;
@@ -59,8 +84,8 @@ void stats_write(const struct stats *stats, uint64_t rows, bool rows_estimated, 
         ",\"memory\":{\"used_bytes\":%zu,\"limit_bytes\":%zu,\"overruns\":%" PRIu64 "}"
         ",\"requests\":{",
         PRSERVD_VERSION, (clock_ms() - stats->started_ms) / 1000,
-        server->read_only ? "true" : "false", stats->database, rows,
-        rows_estimated ? ",\"rows_estimated\":true" : "", connections->n_open,
+        server->read_only ? "true" : "false", stats->database, view->rows,
+        view->rows_estimated ? ",\"rows_estimated\":true" : "", connections->n_open,
         connections->n_accepted, connections->n_refused, budget_used(server->budget),
         server->budget->limit, connections->pressure.overruns);
     stats_append_requests(stats, out);
@@ -78,5 +103,7 @@ void stats_write(const struct stats *stats, uint64_t rows, bool rows_estimated, 
         upstream_write_stats(server->upstream, out);
     else
         buffer_append_string(out, "null");
+    buffer_append_string(out, ",\"listeners\":");
+    stats_append_listeners(view->shows_listeners ? stats->listeners : NULL, out);
     buffer_append_string(out, "}");
 }

@@ -10,18 +10,26 @@
 #include <stdint.h>
 
 struct connections;
+struct listeners;
 
 /* The sources of the figures; all pointers are borrowed. */
 struct stats {
     const char *database; /* its kind: "sqlite", "postgresql" */
     uint64_t started_ms;  /* clock_ms */
     const struct connections *connections;
+    const struct listeners *listeners;
     uint64_t requests[REQUEST_KINDS]; /* since the start, by kind */
     struct metrics *metrics;
 };
 
-/* Appends the figures as one JSON object; rows is the number of rows in the database, or an
- * estimate of it. */
-void stats_write(const struct stats *stats, uint64_t rows, bool rows_estimated, struct buffer *out);
+/* What the other figures are written with. */
+struct stats_view {
+    uint64_t rows; /* in the database */
+    bool rows_estimated;
+    bool shows_listeners; /* whoever asks may know them */
+};
+
+/* Appends the figures as one JSON object. */
+void stats_write(const struct stats *stats, const struct stats_view *view, struct buffer *out);
 
 #endif

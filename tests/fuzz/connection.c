@@ -72,8 +72,9 @@ static void remove_files(void)
 static void start_server(struct harness *harness)
 {
     struct server_inherited inherited[2] = {
-        {.descriptor = listen_to(&harness->addresses[0]), .options = {.read_only = false}},
-        {.descriptor = listen_to(&harness->addresses[1]), .options = {.read_only = true}},
+        {.descriptor = listen_to(&harness->addresses[0]), .options = {.rights = LISTENER_FULL}},
+        {.descriptor = listen_to(&harness->addresses[1]),
+            .options = {.rights = LISTENER_READ_ONLY}},
     };
     struct server_options options = {
         .file = FILE_NAME,

@@ -83,17 +83,18 @@ static void on_progress(void *context)
     *(unsigned *)context += 1;
 }
 
-void stats_write(const struct stats *stats, uint64_t rows, bool rows_estimated, struct buffer *out)
+void stats_write(const struct stats *stats, const struct stats_view *view, struct buffer *out)
 {
     (void)stats;
-    assert_int_equal(rows, 42);
-    assert_false(rows_estimated);
+    assert_int_equal(view->rows, 42);
+    assert_false(view->rows_estimated);
     buffer_append_string(out, "{\"rows\":42}");
 }
 
 static void open_session(struct fixture *fixture, bool is_read_only)
 {
-    const struct listener_options options = {.read_only = is_read_only};
+    const struct listener_options options = {
+        .rights = is_read_only ? LISTENER_READ_ONLY : LISTENER_FULL};
 
     fixture->session = session_open(&fixture->server, &options, on_progress, &fixture->n_progress);
     assert_non_null(fixture->session);
@@ -254,7 +255,7 @@ void assert_written(struct fixture *fixture, const char *expected)
 
 void open_other(struct fixture *fixture)
 {
-    const struct listener_options none = {.read_only = false};
+    const struct listener_options none = {.rights = LISTENER_FULL};
 
     fixture->other = session_open(&fixture->server, &none, on_progress, &fixture->n_other_progress);
     assert_non_null(fixture->other);
