@@ -6,7 +6,7 @@ _prservd() {
     local options="--file --file-read --host --port --bind --read-only --history --stale-ok --upstream
         --log --loglevel --log-format --start --stop --pidfile --sync --patience --new-database
         --accept-rollback --state-dir --audit --audit-keep --max-message-bytes --max-memory-bytes
-        --http --version --help"
+        --max-connections --max-requests-per-second-per-address --idle-timeout --http --version --help"
 
     # Readline splits --sync=full at = too.
     if [[ $cur == = ]]; then
@@ -30,7 +30,8 @@ _prservd() {
         mapfile -t COMPREPLY < <(compgen -d -- "$cur")
         ;;
     --file-read | --accept-rollback | --host | --port | --bind | -u | --upstream | --patience | --audit-keep | \
-        --max-message-bytes | --max-memory-bytes | --http) ;;
+        --max-message-bytes | --max-memory-bytes | --max-connections | --max-requests-per-second-per-address | \
+        --idle-timeout | --http) ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur") ;;
     esac
 }

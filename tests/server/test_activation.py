@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import (
+    Refused,
     HANDSHAKE,
     TIMEOUT_S,
     PRSERVD,
@@ -147,6 +148,26 @@ def test_a_socket_named_ro_history_is_both(activate, held):
             assert [client.get_pr("m4-1", "all", name) for name in "aba"] == [*"012"]
         with Client(world.getsockname()) as client:
             assert client.get_pr("m4-1", "all", "a") == "0"
+
+
+def test_the_name_of_a_socket_says_who_may_use_it(activate, held):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        server = activate(
+            {held: "assign,allow=127.0.0.0/8", closed: "allow=10.255.0.0/24,history"}
+        )
+        assert f"{port_of(held)} (assign only, for some addresses)\n" in server.log
+        with server.client() as client:
+            assert client.get_pr("m4-1", "all", "a") == "0"
+            with pytest.raises(Refused, match="only assigns revisions"):
+                client.import_one("m4-1", "all", "b", "7")
+        with Client(closed.getsockname()) as client:
+            client.post({"ping": {}})
+            assert client.is_closed()
+
+
+def test_a_word_for_another_kind_of_socket_is_refused(activate, held):
+    with pytest.raises(AssertionError, match="'uid:' and 'gid:' are for unix sockets"):
+        activate({held: "allow=uid:0"})
 
 
 def test_a_socket_with_an_option_and_an_unknown_word_is_refused(activate, held):

@@ -192,7 +192,7 @@ def test_an_invalid_upstream_names_the_variable_that_bitbake_reads(tmp_path):
 
 def test_an_unknown_word_after_an_address_lists_the_known_ones(tmp_path):
     line = error_line(run_prservd("--bind", "127.0.0.1:0,rw", cwd=tmp_path), 2)
-    assert "--bind: ',rw' is unknown after 127.0.0.1:0; ',ro' makes" in line
+    assert "--bind: ',rw' is unknown after 127.0.0.1:0; known are ',ro'" in line
 
 
 def test_a_folder_is_no_database(tmp_path):
