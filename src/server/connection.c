@@ -163,11 +163,6 @@ static bool connection_is_admitted(const struct connection *connection)
         session_is_done(connection->session), framer_pending(&connection->framer));
 }
 
-static bool connection_may_take(const struct connection *connection)
-{
-    return connection_has_room(connection) && connection_is_admitted(connection);
-}
-
 /* Gives a message to the session; a long one is moved. */
 static void connection_take_message(struct connection *connection, struct text message)
 {
@@ -190,7 +185,7 @@ static void connection_take_messages(struct connection *connection)
         connection_take_opening(connection);
     if (connection->state < FINISHING && session_has_ended(connection->session))
         connection_set_state(connection, FINISHING);
-    while (connection_may_take(connection)) {
+    while (connection_has_room(connection) && connection_is_admitted(connection)) {
         if (!connections_may_work(connection->connections, &connection->entry))
             return;
         if (framer_pending(&connection->framer) > 0 &&
@@ -373,18 +368,6 @@ static bool connection_is_idle(const struct connection *connection)
            !connection->entry.is_throttled && !transport_has_unread(&connection->transport);
 }
 
-/* Returns whether the client has asked for nothing for longer than it may. Parts of a request don't
- * count. */
-static bool connection_is_overdue(struct connection *connection, uint64_t now_ms)
-{
-    const uint64_t limit_ms = connection->connections->idle_ms;
-
-    if (!connection_is_all_written(connection))
-        connection->entry.request_ms = now_ms;
-    return limit_ms > 0 && connection->state == OPEN &&
-           now_ms >= connection->entry.request_ms + limit_ms && connection_is_idle(connection);
-}
-
 void connection_check_deadline(struct connection *connection)
 {
     const uint64_t now_ms = clock_ms();
@@ -402,7 +385,9 @@ void connection_check_deadline(struct connection *connection)
         connection_schedule(connection);
     } else if (now_ms >= connection->deadline_ms) {
         connection_close(connection, "the client did not close it");
-    } else if (connection_is_overdue(connection, now_ms)) {
+    } else if (connections_are_overdue(connection->connections, &connection->entry, now_ms,
+                   connection_is_all_written(connection)) &&
+               connection->state == OPEN && connection_is_idle(connection)) {
         connection_close(connection, "no request for as long as --idle-timeout allows");
     }
 }
@@ -464,19 +449,21 @@ static const struct transport_events connection_events = {
 
 /* Returns NULL if there is no memory. */
 static struct connection *connection_create(
-    struct connections *connections, const struct listener_options *options)
+    struct connections *connections, const struct admission *admission)
 {
     struct connection *connection = calloc(1, sizeof *connection);
 
     if (!connection)
         return NULL;
     connection->session =
-        session_open(&connections->server, options, connection_schedule, connection);
+        session_open(&connections->server, &admission->options, connection_schedule, connection);
     if (!connection->session) {
         free(connection);
         return NULL;
     }
     session_watch_memory(connection->session, connection_count_memory);
+    session_set_peer(connection->session, &admission->peer);
+    connection->entry.address = admission->address;
     connection->connections = connections;
     connection->entry.connection = connection->memory.owner = connection;
     connection->memory.release_unused = connection_release_unused;
@@ -490,23 +477,18 @@ void connection_open(
     struct connections *connections, int descriptor, const struct listener_options *options)
 {
     const uv_buf_t input = uv_buf_init(connections->input, sizeof connections->input);
-    struct listener_options own = *options; /* of this client */
-    struct limited_address *address = NULL;
+    struct admission admission;
     struct connection *connection;
-    struct peer peer;
     int result;
 
-    peer_find(descriptor, &peer);
-    if (!connections_admit(connections, descriptor, &peer, &own, &address))
+    if (!connections_admit(connections, descriptor, options, &admission))
         return;
-    connection = connection_create(connections, &own);
+    connection = connection_create(connections, &admission);
     if (!connection) {
-        address_limits_leave(&connections->limits, address);
+        address_limits_leave(&connections->limits, admission.address);
         connections_refuse(connections, descriptor);
         return;
     }
-    connection->entry.address = address;
-    session_set_peer(connection->session, &peer);
     connections->n_accepted++;
     connections_add(connections, &connection->entry);
     result = transport_open(&connection->transport, connections->loop, descriptor, input,

@@ -102,27 +102,39 @@ static void connections_reject(
         peer->name[0] ? peer->name : "a client that can't be named", reason);
 }
 
-bool connections_admit(struct connections *connections, int descriptor, const struct peer *peer,
-    struct listener_options *options, struct limited_address **address)
+bool connections_admit(struct connections *connections, int descriptor,
+    const struct listener_options *options, struct admission *admission)
 {
     const struct access *access = options->access;
+    const struct peer *peer = &admission->peer;
     const bool has_limits =
         options->max_connections_per_address > 0 || connections->limits.requests_per_second > 0;
 
+    admission->options = *options;
+    admission->address = NULL;
+    peer_find(descriptor, &admission->peer);
     if (!access_allows(access, descriptor, peer)) {
         connections_reject(connections, descriptor, peer, "its address is not allowed (,allow)");
         return false;
     }
     if (!access_is_writer(access, descriptor, peer))
-        options->rights = LISTENER_READ_ONLY;
+        admission->options.rights = LISTENER_READ_ONLY;
     if (!has_limits || peer->address.length == 0 || access_is_relay(access, descriptor, peer))
         return true;
     if (address_limits_enter(&connections->limits, peer_address_text(&peer->address),
-            options->max_connections_per_address, address))
+            options->max_connections_per_address, &admission->address))
         return true;
     connections_reject(connections, descriptor, peer,
         "its address has as many as ,max-connections-per-address allows");
     return false;
+}
+
+bool connections_are_overdue(const struct connections *connections, struct connection_entry *entry,
+    uint64_t now_ms, bool is_all_written)
+{
+    if (!is_all_written)
+        entry->request_ms = now_ms;
+    return connections->idle_ms > 0 && now_ms >= entry->request_ms + connections->idle_ms;
 }
 
 /* Returns the list in which a connection is scheduled. */

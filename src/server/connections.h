@@ -99,11 +99,21 @@ void connections_log_give_way(struct connections *connections, uint64_t idle_ms)
 /* Closes the socket of a client for which there is no memory. */
 void connections_refuse(struct connections *connections, int descriptor);
 
-/* Checks whether a client may connect, and counts its connection for its address, which is found
- * (NULL: it has no limits). If not, closes the socket, which is counted and logged. Takes the
- * rights from the options of a client that does not have those of its listener. */
+/* A client that may connect. */
+struct admission {
+    struct peer peer;
+    struct listener_options options; /* the listener's, without rights that the client has not */
+    struct limited_address *address; /* for which its connection was counted; NULL: no limits */
+};
+
+/* Checks whether a client may connect. If not, closes the socket, which is counted and logged. */
 ERROR_MUST_CHECK bool connections_admit(struct connections *connections, int descriptor,
-    const struct peer *peer, struct listener_options *options, struct limited_address **address);
+    const struct listener_options *options, struct admission *admission);
+
+/* Returns whether the client has asked for nothing for longer than it may. Parts of a request don't
+ * count; is_all_written: it waits for nothing. Call it about once a second. */
+bool connections_are_overdue(const struct connections *connections, struct connection_entry *entry,
+    uint64_t now_ms, bool is_all_written);
 
 /* Has the connection processed at the end of this turn. */
 void connections_schedule(struct connections *connections, struct connection_entry *entry);
