@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Scenarios with HTTP clients beside the PR clients."""
 
+import gzip
+import json
 import os
 import re
 import selectors
+import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 
+import special
 from loads import load, new_seed, prepare
 from processes import Prservd, Trouble, wait_until
 
@@ -125,6 +131,86 @@ def http_loaded(bench, record):
     for alone, beside in alone_and_beside(bench, record, name, clients):
         record.check("p99", beside.p99_us / alone.p99_us, at_most=2.0)
         record.check("throughput meanwhile", beside.rate / alone.rate)
+
+
+def timed_fetch(port, path):
+    """Returns the milliseconds until the whole answer is there, and the answer."""
+    begun = time.monotonic()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as response:
+        body = response.read()
+    return (time.monotonic() - begun) * 1e3, body
+
+
+def searches(port):
+    """Yields names of searches and paths: prefixes that have many packages, a few and none."""
+    _, page = timed_fetch(port, "/api/v1/packages?limit=1")
+    name = json.loads(page)["packages"][0]["version"]
+    for length in range(len(name) + 1):
+        yield "packages", {"search": name[:length]}
+    for prefix in "z", "B", "\u20ac", name + "x", "bench-f", "bench-7f":
+        yield "packages", {"search": prefix}
+
+
+def http_10m(bench, record):
+    """The slowest of each kind of request on a large database with its audit log."""
+    rows = bench.size(10_000_000, 100_000)
+    with special.large_database(bench, rows) as database:
+        audit = database.with_name(database.name + "-audit")
+        shutil.copyfile(special.cached_audit_log(bench, rows), audit)
+        record.check(
+            "audit log, a record",
+            audit.stat().st_size / rows,
+            unit="bytes",
+            at_most=250,
+        )
+        with HttpPrservd(bench, database=database) as prservd:
+            port = prservd.http_port()
+            _, page = timed_fetch(port, "/api/v1/packages?limit=200")
+            packages = json.loads(page)["packages"][::20]
+            requests = list(searches(port))
+            for each in packages:
+                one = {"version": each["version"], "pkgarch": each["pkgarch"]}
+                requests.append(("package", one))
+            requests += [("log", {}), ("log", {"limit": 1000}), ("churn", {})]
+            requests += [
+                (name, {"since": int(time.time()) - age})
+                for name in ("log", "churn")
+                for age in (60, 3600, 86400)
+            ]
+            for _ in bench.rounds():
+                slowest = {}
+                for name, fields in requests:
+                    query = urllib.parse.urlencode(fields)
+                    took_ms, _ = timed_fetch(port, f"/api/v1/{name}?{query}")
+                    slowest[name] = max(slowest.get(name, 0), took_ms)
+                for name, took_ms in slowest.items():
+                    record.check(f"slowest {name}", took_ms, unit="ms", at_most=100)
+                took_ms, _ = timed_fetch(port, "/metrics")
+                record.check("/metrics", took_ms, unit="ms", at_most=5)
+
+
+def page_size(bench, record):
+    """All bytes that a browser gets before it asks for data."""
+    with HttpPrservd(bench) as prservd:
+        port = prservd.http_port()
+        seen, left, size = set(), ["/"], 0
+        while left:
+            path = left.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}{path}", headers={"Accept-Encoding": "gzip"}
+            )
+            with urllib.request.urlopen(request) as response:
+                body = response.read()
+                size += len(body) + len(str(response.headers))
+                text = gzip.decompress(body).decode()
+            links = re.findall(
+                r"""(?:src|href|from|import)[= (]*["']([^"'#:]+)["']""", text
+            )
+            left += [urllib.parse.urljoin(path, link) for link in links]
+        record.check("page, gzip", size / 1e3, unit="kB", at_most=60)
 
 
 def http_memory(bench, record):

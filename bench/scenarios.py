@@ -173,6 +173,8 @@ SCENARIOS = [
     ("chain-of-three", "an upstream of an upstream, new", special.chain_of_three),
     ("http-scraped", "/metrics scraped every second", http_load.http_scraped),
     ("http-loaded", "64 HTTP clients as fast as they can", http_load.http_loaded),
+    ("http-10m", "HTTP on 10 million rows and records", http_load.http_10m),
+    ("http-page", "what the page loads", http_load.page_size),
     ("http-memory", "memory of an idle server", http_load.http_memory),
     ("pg-new", "PostgreSQL: get-pr, new and known", postgresql.pg_new),
     ("pg-two", "PostgreSQL: two servers, new", postgresql.pg_two),

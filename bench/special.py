@@ -39,6 +39,17 @@ def cached_database(bench, rows):
     return kept
 
 
+def cached_audit_log(bench, rows):
+    """Returns the audit log of the cached database, which is made once as well."""
+    database = cached_database(bench, rows)
+    kept = database.with_name(f"rows-{rows}-audit.sqlite3")
+    if not kept.exists():
+        bench.say(f"making an audit log of {rows:,} records, once")
+        output_of([bench.build / "bench" / "audit", database], "an audit log", 1800)
+        os.replace(database.with_name(database.name + "-audit"), kept)
+    return kept
+
+
 @contextmanager
 def large_database(bench, rows):
     """Yields a synced copy of the cached database."""

@@ -101,27 +101,6 @@ int audit_read_limit(const struct cli *cli, const char *text, long long *limit)
     return CLI_OK;
 }
 
-/* ---- answers ---- */
-
-json_t *audit_read_answer(const struct cli *cli, char *json)
-{
-    json_t *answer = json_loads(json, JSON_ALLOW_NUL, NULL);
-
-    free(json);
-    if (!answer)
-        (void)cli_fail(cli, CLI_FAILED, "the server sent an invalid answer, or out of memory");
-    return answer;
-}
-
-bool audit_print_json(const struct cli *cli, const json_t *answer)
-{
-    if (!cli->json)
-        return false;
-    (void)json_dumpf(answer, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
-    (void)fputs("\n", stdout);
-    return true;
-}
-
 /* ---- texts ---- */
 
 static const char *audit_copy(const json_t *string, char text[AUDIT_TEXT_BYTES])

@@ -30,13 +30,6 @@ const char *audit_time(const json_t *object, const char *name, char text[AUDIT_T
 /* The annotations: "build-name=nightly-7 machine=qemu"; "" without them. */
 const char *audit_annotations(const json_t *record, char text[AUDIT_TEXT_BYTES]);
 
-/* Reads an answer of the server, whose text is freed. The answer is the caller's (json_decref).
- * NULL after reporting that it is not valid. */
-json_t *audit_read_answer(const struct cli *cli, char *json);
-
-/* Prints an answer as one line if --json was given. Returns whether it was. */
-bool audit_print_json(const struct cli *cli, const json_t *answer);
-
 /* Cuts a checksum to the length that people compare. Returns text. */
 const char *audit_short(char *text);
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* churn: prints which packages got the most new revisions, and which flap. */
+#include "cli/answer.h"
 #include "cli/audit.h"
 #include "cli/commands.h"
-#include "cli/connect.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 static void churn_print_packages(const json_t *packages, const char *number)
 {
@@ -40,6 +39,19 @@ static void churn_print(const json_t *answer)
     churn_print_packages(flapping, "returns");
 }
 
+struct churn_wanted {
+    long long since;
+    long long limit;
+};
+
+static int churn_ask(
+    struct prserv *server, const void *context, char **json, struct prserv_error *error)
+{
+    const struct churn_wanted *wanted = context;
+
+    return prserv_get_churn(server, wanted->since, wanted->limit, json, error);
+}
+
 static int churn_run(struct cli *cli, int argc, char **argv)
 {
     const char *since_text = NULL;
@@ -48,32 +60,20 @@ static int churn_run(struct cli *cli, int argc, char **argv)
         {"since", NULL, &since_text}, {"limit", NULL, &limit_text}, {NULL, NULL, NULL}};
     const struct cli_syntax syntax = {.options = options, .max_arguments = 0};
     struct cli_arguments arguments;
-    struct prserv_error error;
-    struct prserv *server;
+    struct churn_wanted wanted;
     json_t *answer;
-    long long since;
-    long long limit;
-    char *json;
     int status;
 
     if (!cli_parse(cli, argc, argv, &syntax, &arguments))
         return arguments.status;
-    status = audit_read_since(cli, since_text, &since);
+    status = audit_read_since(cli, since_text, &wanted.since);
     if (status == CLI_OK)
-        status = audit_read_limit(cli, limit_text, &limit);
+        status = audit_read_limit(cli, limit_text, &wanted.limit);
     if (status == CLI_OK)
-        status = cli_connect(cli, &server);
+        status = answer_ask(cli, churn_ask, &wanted, &answer);
     if (status != CLI_OK)
         return status;
-    if (prserv_get_churn(server, since, limit, &json, &error) != 0)
-        status = cli_report_error(&error);
-    prserv_close(server);
-    if (status != CLI_OK)
-        return status;
-    answer = audit_read_answer(cli, json);
-    if (!answer)
-        return CLI_FAILED;
-    if (!audit_print_json(cli, answer))
+    if (!answer_print_json(cli, answer))
         churn_print(answer);
     json_decref(answer);
     return CLI_OK;

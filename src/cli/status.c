@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* status: prints the server's answer to get-stats. */
 #include "base/text.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
-#include "cli/connect.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* Returns the member, or 0 if it is missing or not a number: other servers may have other
  * members. */
@@ -167,32 +166,27 @@ static void status_print_status(const char *address, const json_t *stats)
     status_print_batches(json_object_get(stats, "batches"));
 }
 
+static int status_ask(
+    struct prserv *server, const void *context, char **json, struct prserv_error *error)
+{
+    (void)context;
+    return prserv_get_stats(server, json, error);
+}
+
 static int status_run(struct cli *cli, int argc, char **argv)
 {
     const struct cli_syntax syntax = {.max_arguments = 0};
     struct cli_arguments arguments;
-    struct prserv_error error;
-    struct prserv *server;
-    char *answer = NULL;
     json_t *stats;
     int status;
 
     if (!cli_parse(cli, argc, argv, &syntax, &arguments))
         return arguments.status;
-    status = cli_connect(cli, &server);
+    status = answer_ask(cli, status_ask, NULL, &stats);
     if (status != CLI_OK)
         return status;
-    if (prserv_get_stats(server, &answer, &error) != 0)
-        status = cli_report_error(&error);
-    prserv_close(server);
-    if (status != CLI_OK)
-        return status;
-    stats = json_loads(answer, JSON_ALLOW_NUL, NULL);
-    free(answer);
-    if (!cli->json)
+    if (!answer_print_json(cli, stats))
         status_print_status(cli->server, stats);
-    else if (json_dumpf(stats, stdout, JSON_COMPACT | JSON_ENSURE_ASCII) == 0)
-        (void)putchar('\n');
     json_decref(stats);
     return CLI_OK;
 }

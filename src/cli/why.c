@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* why: prints a package's revisions, and what they mean. */
+#include "cli/answer.h"
 #include "cli/audit.h"
 #include "cli/commands.h"
-#include "cli/connect.h"
 
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ROW "%-10s  %-12s  %-19s  %-24s  %-19s  %s\n"
@@ -99,33 +98,30 @@ static void why_cmd_print(const json_t *answer, const char *version)
     why_cmd_print_comparison(answer, version);
 }
 
+static int why_cmd_ask(
+    struct prserv *server, const void *context, char **json, struct prserv_error *error)
+{
+    const struct cli_arguments *package = context;
+
+    return prserv_get_why(
+        server, prserv_text(package->items[0]), prserv_text(package->items[1]), json, error);
+}
+
 static int why_cmd_run(struct cli *cli, int argc, char **argv)
 {
     const struct cli_syntax syntax = {.min_arguments = 2, .max_arguments = 2};
     struct cli_arguments arguments;
-    struct prserv_error error;
-    struct prserv *server;
     json_t *answer;
-    char *json;
     int status;
 
     if (!cli_parse(cli, argc, argv, &syntax, &arguments))
         return arguments.status;
-    status = cli_connect(cli, &server);
+    status = answer_ask(cli, why_cmd_ask, &arguments, &answer);
     if (status != CLI_OK)
         return status;
-    if (prserv_get_why(server, prserv_text(arguments.items[0]), prserv_text(arguments.items[1]),
-            &json, &error) != 0)
-        status = cli_report_error(&error);
-    prserv_close(server);
-    if (status != CLI_OK)
-        return status;
-    answer = audit_read_answer(cli, json);
-    if (!answer)
-        return CLI_FAILED;
     if (json_array_size(json_object_get(answer, "revisions")) == 0)
         status = CLI_FAILED;
-    if (!audit_print_json(cli, answer))
+    if (!answer_print_json(cli, answer))
         why_cmd_print(answer, arguments.items[0]);
     json_decref(answer);
     return status;
