@@ -206,9 +206,7 @@ def page_size(bench, record):
                 body = response.read()
                 size += len(body) + len(str(response.headers))
                 text = gzip.decompress(body).decode()
-            links = re.findall(
-                r"""(?:src|href|from|import)[= (]*["']([^"'#:]+)["']""", text
-            )
+            links = re.findall(r"""["']([^"'#:]+\.(?:js|css|svg))["']""", text)
             left += [urllib.parse.urljoin(path, link) for link in links]
         record.check("page, gzip", size / 1e3, unit="kB", at_most=60)
 

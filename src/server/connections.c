@@ -14,7 +14,7 @@
 #define MESSAGE_WORK ((size_t)2048)        /* of any message, besides its bytes */
 #define QUIET_WORK ((size_t)16 * 1024)     /* in a turn, of a connection that is not busy */
 #define BUSY_WORK ((size_t)128 * 1024)     /* of one that is busy */
-#define ALL_BUSY_WORK ((size_t)256 * 1024) /* of all that are busy, up to four times a turn */
+#define ALL_BUSY_WORK ((size_t)128 * 1024) /* of all that are busy, up to four times a turn */
 
 void connections_init(struct connections *connections, uv_loop_t *loop,
     const struct server_context *server, size_t max_message_bytes, void (*closed)(void *context),
