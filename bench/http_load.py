@@ -21,7 +21,7 @@ from loads import load, new_seed, prepare
 from processes import Prservd, Trouble, wait_until
 
 N_CLIENTS = 64
-PATHS = ("/api/v1/packages?limit=200", "/metrics", "/api/v1/packages?search=p")
+PATHS = ("/api/v1/packages?limit=200", "/api/v1/log", "/api/v1/packages?search=p")
 
 
 class HttpPrservd(Prservd):

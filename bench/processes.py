@@ -185,6 +185,22 @@ class Prservd(Process):
         return time.monotonic() - self.begun
 
 
+class LimitedPrservd(Prservd):
+    """A prservd whose address looks clients up in 1,000 networks."""
+
+    options = (
+        "--bind",
+        "127.0.0.1:0"
+        + "".join(f",allow=10.{n // 250}.{n % 250}.0/24" for n in range(1000))
+        + ",allow=127.0.0.1",
+    )
+
+    def listens_on(self):
+        self.check()
+        found = re.findall(r"Listening on (\S+)", self.log)
+        return found[1] if len(found) == 2 else None
+
+
 class Redis(Process):
     """Redis with the durability of prservd: a sync before each answer."""
 

@@ -11,7 +11,7 @@ import http_load
 import postgresql
 import special
 from loads import load, load_new, load_redis, load_store, new_seed, prepare
-from processes import Ceiling, Prservd, Redis, Trouble
+from processes import Ceiling, LimitedPrservd, Prservd, Redis, Trouble
 
 
 @contextmanager
@@ -123,6 +123,18 @@ def audit_known(bench, record):
             record.check("of --audit off", mine.rate / other.rate, at_least=0.97)
 
 
+def access_each(bench, record):
+    with LimitedPrservd(bench) as prservd, Prservd(bench) as without:
+        seed = new_seed()
+        for server in prservd, without:
+            prepare(bench, server, work="known", seed=seed)
+        each = {"work": "known", "seed": seed, "prepared": True, "reconnect": True}
+        for _ in bench.rounds():
+            mine = record.note("prservd, 1,000 networks", load(bench, prservd, **each))
+            other = record.note("prservd", load(bench, without, **each))
+            record.check("of without", mine.rate / other.rate, at_least=0.98)
+
+
 def p99_under_load(bench, record):
     """Finds the worst ratio of p99 to p50 in all scenarios before this one."""
     for earlier in bench.records:
@@ -163,6 +175,7 @@ SCENARIOS = [
     ),
     ("audit-new", "the audit log: get-pr, new, durable", audit_new),
     ("audit-known", "the audit log: get-pr, known", audit_known),
+    ("access-each", "1,000 networks, a connection for each request", access_each),
     ("new-single", "get-pr, new, durable, one connection", new_single),
     ("package-100k", "a package with 100,000 checksums", special.package_100k),
     ("rows-10m", "a database of 10 million rows", special.rows_10m),
