@@ -40,7 +40,6 @@ struct audit {
     bool stopping;
     struct error failure; /* why the audit log can't be written; empty: it can */
     /* the thread's */
-    struct notes_batch *batch;
     bool is_failing;
     uint64_t reported; /* dropped until the end of the last failure */
     uint64_t expire_ms;
@@ -169,14 +168,16 @@ static void audit_report_success(struct audit *audit)
 /* Writes what was handed over, as far as possible. */
 static int audit_write(struct audit *audit, struct error *error)
 {
-    int result = 0;
+    struct notes_batch *batch = malloc(sizeof *batch); /* large, and seldom full */
+    int result = batch ? 0 : error_set_memory(error);
 
     while (result == 0 && !notes_is_empty(&audit->handed)) {
-        notes_peek(&audit->handed, audit->batch);
-        result = audit_store_write(audit->store, &audit->batch->batch, error);
+        notes_peek(&audit->handed, batch);
+        result = audit_store_write(audit->store, &batch->batch, error);
         if (result == 0)
-            notes_take(&audit->handed, audit->batch);
+            notes_take(&audit->handed, batch);
     }
+    free(batch);
     if (result == 0)
         audit_report_success(audit);
     else
@@ -282,7 +283,6 @@ static void audit_free(struct audit *audit)
     audit_store_close(audit->store);
     (void)pthread_cond_destroy(&audit->arrived);
     (void)pthread_mutex_destroy(&audit->mutex);
-    free(audit->batch);
     free(audit);
 }
 
@@ -305,10 +305,7 @@ int audit_start(struct audit **started, const struct audit_options *options, str
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&audit->arrived, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    audit->batch = malloc(sizeof *audit->batch);
-    result = audit->batch ? 0 : error_set_memory(error);
-    if (result == 0)
-        result = audit_store_open(&audit->store, &store_options, error);
+    result = audit_store_open(&audit->store, &store_options, error);
     if (result == 0)
         result = thread_start(&audit->thread, audit_run, audit, "the audit log", error);
     if (result != 0) {

@@ -39,7 +39,7 @@ void audit_stop(struct audit *audit);
 /* Notes a row that was stored; id and time_us are ignored. */
 void audit_note_revision(struct audit *audit, const struct audit_revision *revision);
 
-/* Notes a get-pr. */
+/* Notes a get-pr that has stored no row: the record of a row says that it was asked for. */
 void audit_note_use(
     struct audit *audit, struct text version, struct text pkgarch, struct text checksum);
 

@@ -41,7 +41,7 @@ bool notes_add_revision(struct notes *notes, const struct audit_revision *revisi
 bool notes_add_use(struct notes *notes, struct text version, struct text pkgarch,
     struct text checksum, int64_t now_us);
 
-#define NOTES_BATCH 1024
+#define NOTES_BATCH 8192
 
 /* Notes that are written in one transaction. */
 struct notes_batch {

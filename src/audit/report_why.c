@@ -184,6 +184,19 @@ static int why_index(struct why *why, struct error *error)
     return 0;
 }
 
+static int why_add_uses(struct why *why, struct text checksum, int64_t last_us, uint64_t count)
+{
+    struct why_use *known = map_find_or_add(&why->uses, checksum, sizeof *known);
+
+    why->failed = why->failed || !known;
+    if (!known)
+        return 1;
+    if (last_us > known->last_us)
+        known->last_us = last_us;
+    known->count += count;
+    return 0;
+}
+
 static int why_take_record(void *context, const struct audit_revision *record)
 {
     struct why *why = context;
@@ -191,22 +204,18 @@ static int why_take_record(void *context, const struct audit_revision *record)
 
     why->last_id = record->id;
     why->n_records++;
-    if (row && !why_row_assign(row, record))
+    if (!row)
+        return 0;
+    if (!why_row_assign(row, record))
         why->failed = true;
+    else if (record->request == AUDIT_GET_PR)
+        (void)why_add_uses(why, record->checksum, record->time_us, 1);
     return why->failed;
 }
 
 static int why_take_use(void *context, const struct audit_use *use)
 {
-    struct why *why = context;
-    struct why_use *known = map_find_or_add(&why->uses, use->checksum, sizeof *known);
-
-    why->failed = why->failed || !known;
-    if (!known)
-        return 1;
-    known->last_us = use->last_us;
-    known->count = use->count;
-    return 0;
+    return why_add_uses(context, use->checksum, use->last_us, use->count);
 }
 
 /* Reads the newest records of the package, page by page, and when its contents were asked for. */

@@ -37,6 +37,6 @@ void call_audit(const struct call *call)
         return;
     if (call->job->is_stored)
         call_audit_row(call);
-    if (request->kind == REQUEST_GET_PR)
+    else if (request->kind == REQUEST_GET_PR)
         audit_note_use(call->server->audit, request->version, request->pkgarch, request->checksum);
 }

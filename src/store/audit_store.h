@@ -46,7 +46,7 @@ struct audit_revision {
     struct text annotations; /* a JSON object, or "" */
 };
 
-/* Requests for a content. */
+/* Requests for a content, without those that have made a record. */
 struct audit_use {
     struct text version;
     struct text pkgarch;
@@ -82,7 +82,7 @@ struct audit_query {
     unsigned limit;
 };
 
-#define AUDIT_CHURN_RECORDS 100000
+#define AUDIT_CHURN_RECORDS 50000
 
 /* Which packages are wanted: those with the most revisions, or with the most contents that came
  * back. */

@@ -204,6 +204,8 @@ def test_old_records_are_removed(serve, path):
     server = serve("--file", path)
     for n in range(3):
         ask(server, f"c{n}")
+    for n in range(3):  # again, with history: nothing is stored
+        assert server.get_pr(*M4, f"c{n}", history=True) == str(n)
     wait_for(audit_of(path), "c0", "c1", "c2")
     server.stop()
     with contextlib.closing(sqlite3.connect(audit_of(path))) as database:

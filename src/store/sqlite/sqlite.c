@@ -28,6 +28,7 @@
 #define PROGRESS_STEPS 10000 /* of SQLite's virtual machine: less than a millisecond */
 #define NONBLOCK_MS 5
 #define CACHE_SIZE "PRAGMA cache_size=-16384;" /* KiB; allocated as needed */
+#define INITIAL_PAGES 2 /* of the cache of a connection; SQLite would allocate 20 at once */
 
 /* ---- transactions ---- */
 
@@ -476,8 +477,9 @@ int sqlite_open(struct store **opened, const struct store_options *options, enum
     *opened = NULL;
     if (!store)
         return error_set_memory(error);
-    /* Statistics cost a lock at each allocation. Fails, without harm, once SQLite is in use. */
+    /* Statistics cost a lock at each allocation. Both fail, without harm, once SQLite is in use. */
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    (void)sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, INITIAL_PAGES);
     store->base.ops = &ops;
     store->base.checks_cheaply = true;
     store->base.identity = options->identity;
