@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#define COUNT_MS 100
+#define COUNT_MS 50
 
 struct survey {
     uint64_t n_packages;
