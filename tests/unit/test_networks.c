@@ -11,7 +11,7 @@ static struct network_address address_of(const char *text)
 {
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
     struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct network_address address;
+    struct network_address address = {.bytes = {0}};
 
     if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
         assert_true(network_address_take(&address, (struct sockaddr *)&v4));
