@@ -194,10 +194,11 @@ static int listener_words_check(
 int listener_words_read(
     struct listener_options *options, const char *words, const char *listener, struct error *error)
 {
-    int result = 0;
+    const char *at = words[0] != '\0' ? words : NULL;
+    int result;
 
-    while (words[0] != '\0' && result == 0) {
-        const struct text word = listener_words_first(words);
+    while (at) {
+        const struct text word = listener_words_first(at);
         const size_t i = listener_words_index(word);
         struct error reason;
 
@@ -207,7 +208,7 @@ int listener_words_read(
             options, text_from(word, strlen(listener_words[i].name)), &reason);
         if (result != 0)
             return error_set(error, result, "%s: %.400s", listener, reason.text);
-        words += word.length + (words[word.length] == ',' ? 1 : 0);
+        at = at[word.length] == ',' ? at + word.length + 1 : NULL;
     }
     if (options->access)
         access_finish(options->access);
