@@ -14,6 +14,7 @@
 #include "wire/codec.h"
 #include "wire/framer.h"
 #include "wire/handshake.h"
+#include "wire/xml_rpc.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -326,6 +327,18 @@ static void check_headers(struct check *check)
     REQUIRE(line.length == 0);
 }
 
+/* A client that speaks XML-RPC is told so in its own protocol, and nothing else. */
+static void check_fault(const struct check *check)
+{
+    const struct framer *received = &check->received;
+    struct buffer fault = BUFFER_EMPTY;
+
+    xml_rpc_write_fault(&fault);
+    REQUIRE(
+        text_equal(buffer_text(&fault), text_from(buffer_text(&received->input), received->start)));
+    buffer_free(&fault);
+}
+
 static void check_conversation(struct check *check)
 {
     struct handshake handshake = {.n_headers = 0};
@@ -334,6 +347,10 @@ static void check_conversation(struct check *check)
     struct text line;
 
     handshake_release(&handshake);
+    if (opened == FRAMER_LOST && handshake.is_xml_rpc) {
+        check_fault(check);
+        return;
+    }
     if (opened != FRAMER_MORE && handshake.needs_headers)
         check_headers(check);
     if (opened == FRAMER_LOST)
