@@ -4,7 +4,7 @@
  *
  *     audit DATABASE
  *
- * Each row gets a record, and was asked for once, a hundred in a second until now. The program
+ * Each row gets a record, and was asked for once more, a hundred in a second until now. The program
  * prints its measurements as JSON, and ends at the first error. */
 #include "store/audit_store.h"
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 
+from console import commands
 from harness import BUILD, ROOT, free_port
 
 HANDBOOK = (ROOT / "doc" / "operations.md").read_text()
@@ -36,9 +37,7 @@ def filled(name, values):
 def session(kind=""):
     """Yields the commands in the console blocks of this kind, with their output."""
     for block in re.findall(rf"```console{kind}\n(.*?)```", HANDBOOK, re.S):
-        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
-            command, _, output = part.partition("\n")
-            yield command, output
+        yield from commands(block)
 
 
 def tools(folder):

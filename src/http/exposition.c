@@ -117,7 +117,7 @@ static void exposition_connections(struct exposition *to, const struct metrics *
     exposition_counter(to, "prservd_connections_accepted",
         "Connections of PR clients that were accepted.", metric_get(&metrics->n_accepted));
     exposition_counter(to, "prservd_connections_refused",
-        "Connections of PR clients that were closed at once, because memory ran out.",
+        "Connections of PR clients that were closed at once: not allowed, too many, or no memory.",
         metric_get(&metrics->n_refused));
     exposition_gauge(to, "prservd_memory_used_bytes",
         "Memory for requests and answers of PR clients.", metric_get(&metrics->memory_used_bytes));

@@ -107,8 +107,6 @@ bool connections_admit(struct connections *connections, int descriptor,
 {
     const struct access *access = options->access;
     const struct peer *peer = &admission->peer;
-    const bool has_limits =
-        options->max_connections_per_address > 0 || connections->limits.requests_per_second > 0;
 
     admission->options = *options;
     admission->address = NULL;
@@ -119,7 +117,8 @@ bool connections_admit(struct connections *connections, int descriptor,
     }
     if (!access_is_writer(access, descriptor, peer))
         admission->options.rights = LISTENER_READ_ONLY;
-    if (!has_limits || peer->address.length == 0 || access_is_relay(access, descriptor, peer))
+    if (!connections->counts_addresses || peer->address.length == 0 ||
+        access_is_relay(access, descriptor, peer))
         return true;
     if (address_limits_enter(&connections->limits, peer_address_text(&peer->address),
             options->max_connections_per_address, &admission->address))

@@ -53,9 +53,11 @@ struct connections {
     size_t max_message_bytes;
     struct memory_pressure pressure;
     struct address_limits limits;
-    unsigned max_connections;      /* set by the server; 0: no limit */
-    uint64_t idle_ms;              /* likewise; 0: no limit */
-    bool is_stopping;              /* set by the server */
+    bool counts_addresses;    /* set by the server: a listener limits the connections of an address,
+                                 or requests are limited */
+    unsigned max_connections; /* set by the server; 0: no limit */
+    uint64_t idle_ms;         /* likewise; 0: no limit */
+    bool is_stopping;         /* set by the server */
     void (*closed)(void *context); /* called when a descriptor became free */
     void *context;
 

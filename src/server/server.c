@@ -255,6 +255,18 @@ static int server_bind_all(struct server *server, struct error *error)
     return result;
 }
 
+/* Returns whether anything is limited for an address. */
+static bool server_counts_addresses(const struct server_options *options)
+{
+    bool counts = options->max_requests_per_second_per_address > 0;
+
+    for (size_t i = 0; i < options->n_listeners; i++)
+        counts = counts || options->listeners[i].options.max_connections_per_address > 0;
+    for (size_t i = 0; i < options->n_inherited; i++)
+        counts = counts || options->inherited[i].options.max_connections_per_address > 0;
+    return counts;
+}
+
 static void server_init_connections(struct server *server)
 {
     const struct server_context context = {
@@ -287,6 +299,7 @@ static void server_init_connections(struct server *server)
         server->options.max_message_bytes, server_on_connection_closed, server);
     server->connections.max_connections = server->options.max_connections;
     server->connections.idle_ms = (uint64_t)server->options.idle_timeout_s * 1000;
+    server->connections.counts_addresses = server_counts_addresses(&server->options);
     address_limits_init(
         &server->connections.limits, server->options.max_requests_per_second_per_address);
 }

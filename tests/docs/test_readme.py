@@ -6,17 +6,17 @@ import re
 import subprocess
 
 import pytest
+
+import console
 from harness import BUILD, ROOT, SANITIZER, clean_environment, free_port
 
 
 def session():
-    """Yields the commands in the console block of the README, with their output."""
+    """Returns the commands in the console block of the README, with their output."""
     block = re.search(
         r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.S
     ).group(1)
-    for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
-        command, _, output = part.partition("\n")
-        yield command, output
+    return list(console.commands(block))
 
 
 def test_the_session_of_the_readme_works_as_written(tmp_path):

@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 
+from console import commands
 from harness import ROOT, poll
 from http_client import fetch, metrics, needs_http
 from prserv_command import prserv_on
@@ -19,8 +20,7 @@ DOCUMENT = (ROOT / "doc" / "http.md").read_text()
 def examples(kind):
     """Yields the target and the output of each example in blocks of this kind."""
     for block in re.findall(rf"^```console {kind}\n(.*?)^```$", DOCUMENT, re.S | re.M):
-        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
-            command, _, output = part.partition("\n")
+        for command, output in commands(block):
             yield shlex.split(command), output
 
 
