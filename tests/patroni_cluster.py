@@ -16,6 +16,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from handbook import block, filled, replaced
 from harness import accepts, clean_environment, free_port
 from postgres_cluster import (
@@ -23,6 +25,7 @@ from postgres_cluster import (
     give_to_owner,
     owner,
     require,
+    run_as_owner,
     session_folder,
     skip_unless_ci,
 )
@@ -70,6 +73,10 @@ def require_patroni():
     if missing:
         packages = " ".join(sorted(set(missing)))
         skip_unless_ci(f"not installed for a Patroni cluster: {packages}")
+    # Patroni makes semaphores, as the owner of the cluster.
+    semaphore = "import multiprocessing; multiprocessing.Lock()"
+    if run_as_owner("/usr/bin/python3", "-c", semaphore, check=False).returncode != 0:
+        pytest.skip("the owner of PostgreSQL's files may not write to /dev/shm")
 
 
 def get_json(url):
