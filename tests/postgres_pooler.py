@@ -64,13 +64,14 @@ class Pooler:
         assert self.process.poll() is None, (self.folder / "log").read_text()
         return accepts(self.port)
 
-    def stop(self, number=signal.SIGTERM):
-        """Ends it at once (SIGTERM; SIGINT would wait for the clients of PgBouncer to leave)."""
+    def stop(self, number=signal.SIGQUIT):
+        """Ends it at once. (SIGTERM does so only up to PgBouncer 1.22: later ones wait for their
+        clients to leave.)"""
         if self.process.poll() is None:
             self.process.send_signal(number)
             self.process.wait(TIMEOUT_S)
 
-    def restart(self, number=signal.SIGTERM):
+    def restart(self, number=signal.SIGQUIT):
         self.stop(number)
         self.start()
 

@@ -27,7 +27,7 @@ def test_revisions_through_session_mode(serve, pooler):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGKILL])
 def test_clients_do_not_notice_restarts_of_pgbouncer(serve, pooler, database, number):
     servers = [serve("--file", pooler.uri(), folder=f"server-{n}") for n in range(2)]
     with Farm(servers) as farm:

@@ -114,7 +114,8 @@ def test_a_path_with_every_byte(attacked):
         if byte in b"\r\n":
             continue
         answer = send(attacked, b"GET /a" + byte + b"b HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert status(answer) in {None, 400, 404, 505}, (number, answer[:200])
+        # libmicrohttpd 1.0 corrects some of them with a redirection.
+        assert status(answer) in {None, 301, 400, 404, 505}, (number, answer[:200])
     for number in range(256):
         answer = send(attacked, b"GET /a%%%02xb HTTP/1.1\r\nHost: x\r\n\r\n" % number)
         assert status(answer) == (404 if number < 128 else 400), (number, answer)
