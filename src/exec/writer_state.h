@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The state of a writer, shared by writer.c and writer_read.c. Only they include this. */
+/* The state of a writer, shared by writer.c, writer_read.c and writer_store.c. Only they
+ * include this. */
 #ifndef PRSERVD_WRITER_STATE_H
 #define PRSERVD_WRITER_STATE_H
 
@@ -8,9 +9,12 @@
 #include "exec/lock_queue.h"
 #include "exec/package_cache.h"
 #include "exec/readiness.h"
+#include "exec/retry.h"
 #include "exec/rollback.h"
 
 #include <pthread.h>
+
+#define WRITER_LOCK_SLICE_MS RETRY_MS /* the longest wait for the lock in one go */
 
 struct writer {
     struct store *store;
@@ -34,5 +38,8 @@ struct writer {
     struct store_rollback found; /* as the store has it */
     /* and the packages in lock_queue, which the answerer asks for */
 };
+
+/* Copies what the store has found out, for other threads. */
+void writer_publish(struct writer *writer);
 
 #endif
