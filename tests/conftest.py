@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import postgres_cluster  # noqa: E402
+from certificates import Authority  # noqa: E402
 from harness import Server  # noqa: E402
 
 NUMBERS = itertools.count()
@@ -105,3 +106,18 @@ def serve(kind, new_database, tmp_path):
 @pytest.fixture
 def server(serve):
     return serve()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def server_files(authority):
+    return authority.issue("server")
+
+
+@pytest.fixture(scope="session")
+def client_files(authority):
+    return authority.issue("farm-7", subject="/O=Farm/CN=farm-7", names="DNS:farm-7")

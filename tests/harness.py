@@ -144,7 +144,7 @@ class Server:
 
     @property
     def addresses(self):
-        return re.findall(r"Listening on (\S+)(?: \([a-z0-9, -]+\))?\n", self.log)
+        return re.findall(r"Listening on (\S+)(?: \([A-Za-z0-9, -]+\))?\n", self.log)
 
     @property
     def port(self):

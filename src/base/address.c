@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define UNIX_PREFIX "unix://"
+#define TLS_PREFIX "tls://"
 
 int address_parse_port(unsigned *port, const char *text, struct error *error)
 {
@@ -62,14 +63,12 @@ static int address_parse_unix(struct address *address, const char *path, struct 
     return 0;
 }
 
-int address_parse(struct address *address, const char *text, struct error *error)
+static int address_parse_tcp(struct address *address, const char *text, struct error *error)
 {
     char host[ADDRESS_HOST_BYTES];
     const char *colon = strrchr(text, ':');
     unsigned port = 0;
 
-    if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
-        return address_parse_unix(address, text + strlen(UNIX_PREFIX), error);
     if (!colon || colon == text || (size_t)(colon - text) >= sizeof host)
         return error_set(
             error, ERROR_INPUT, "'%s' is not an address; write HOST:PORT or [IPv6]:PORT", text);
@@ -83,12 +82,25 @@ int address_parse(struct address *address, const char *text, struct error *error
     return address_set_host(address, host, port, error);
 }
 
+int address_parse(struct address *address, const char *text, struct error *error)
+{
+    const bool is_tls = strncmp(text, TLS_PREFIX, strlen(TLS_PREFIX)) == 0;
+    int result;
+
+    if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+        return address_parse_unix(address, text + strlen(UNIX_PREFIX), error);
+    result = address_parse_tcp(address, is_tls ? text + strlen(TLS_PREFIX) : text, error);
+    address->is_tls = result == 0 && is_tls;
+    return result;
+}
+
 void address_format(const struct address *address, char text[ADDRESS_TEXT_BYTES])
 {
     if (address->is_unix)
         (void)snprintf(text, ADDRESS_TEXT_BYTES, UNIX_PREFIX "%s", address->path);
     else
-        (void)snprintf(text, ADDRESS_TEXT_BYTES, strchr(address->host, ':') ? "[%s]:%u" : "%s:%u",
+        (void)snprintf(text, ADDRESS_TEXT_BYTES,
+            strchr(address->host, ':') ? "%s[%s]:%u" : "%s%s:%u", address->is_tls ? TLS_PREFIX : "",
             address->host, address->port);
 }
 

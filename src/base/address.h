@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The address of a server: "host:port", "[v6]:port" or "unix:///path". */
+/* The address of a server: "host:port", "[v6]:port", "tls://host:port" or "unix:///path". */
 #ifndef PRSERVD_ADDRESS_H
 #define PRSERVD_ADDRESS_H
 
@@ -14,6 +14,7 @@
 
 struct address {
     bool is_unix;
+    bool is_tls;                                          /* not of a unix socket */
     char host[ADDRESS_HOST_BYTES];                        /* a name or a number, without brackets */
     unsigned port;                                        /* 0 to 65535 */
     char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* of the socket, if is_unix */

@@ -35,6 +35,14 @@ static int bench_cmd_exec(const struct cli *cli, char **arguments)
         strerror(errno));
 }
 
+/* Names the files of --tls-ca and so on in the environment. Returns false without memory. */
+static bool bench_cmd_pass_files(const struct cli *cli)
+{
+    return (!cli->tls_ca || setenv("PRSERV_TLS_CA", cli->tls_ca, 1) == 0) &&
+           (!cli->tls_certificate || setenv("PRSERV_TLS_CERT", cli->tls_certificate, 1) == 0) &&
+           (!cli->tls_key || setenv("PRSERV_TLS_KEY", cli->tls_key, 1) == 0);
+}
+
 static int bench_cmd_run(struct cli *cli, int argc, char **argv)
 {
     char **arguments = calloc((size_t)argc + 6, sizeof *arguments);
@@ -47,7 +55,7 @@ static int bench_cmd_run(struct cli *cli, int argc, char **argv)
     size_t n = 0;
     int status;
 
-    if (arguments && server && (timeout || !cli->timeout)) {
+    if (arguments && server && (timeout || !cli->timeout) && bench_cmd_pass_files(cli)) {
         arguments[n++] = program;
         arguments[n++] = server_option;
         arguments[n++] = server;

@@ -184,6 +184,9 @@ bool cli_parse(struct cli *cli, int argc, char **argv, const struct cli_syntax *
         {"server", NULL, &cli->server},
         {"timeout", NULL, &cli->timeout},
         {"json", &cli->json, NULL},
+        {"tls-ca", NULL, &cli->tls_ca},
+        {"tls-cert", NULL, &cli->tls_certificate},
+        {"tls-key", NULL, &cli->tls_key},
         {"help", &help, NULL},
         {NULL, NULL, NULL},
     };

@@ -36,6 +36,9 @@ struct cli {
     bool json;                         /* --json: print one JSON value */
     const char *timeout;               /* --timeout as it was given; NULL: not given; borrowed */
     unsigned timeout_ms;               /* for connecting, and for each answer; set by cli_parse */
+    const char *tls_ca; /* --tls-ca and so on, or the variables PRSERV_TLS_…; NULL; borrowed */
+    const char *tls_certificate;
+    const char *tls_key;
 };
 
 /* An option of a command: a flag or a value. */

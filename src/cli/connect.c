@@ -41,11 +41,13 @@ static int cli_check_address(const struct cli *cli)
 
 int cli_connect(const struct cli *cli, struct prserv **server)
 {
+    const struct prserv_tls tls = {
+        .ca = cli->tls_ca, .certificate = cli->tls_certificate, .key = cli->tls_key};
     struct prserv_error error;
 
     if (cli_check_address(cli) != CLI_OK)
         return CLI_USAGE;
-    if (prserv_connect(server, cli->server, cli->timeout_ms, &error) == 0)
+    if (prserv_connect_tls(server, cli->server, &tls, cli->timeout_ms, &error) == 0)
         return CLI_OK;
     return cli_report_error(&error);
 }

@@ -22,10 +22,15 @@ static void cli_main_print_help(void)
         (void)printf("  %-8s %s\n", commands[i]->name, commands[i]->summary);
     (void)printf(
         "\n"
-        "      --server ADDRESS  HOST:PORT, [IPv6]:PORT or unix:///PATH [$PRSERV_HOST, or\n"
-        "                        127.0.0.1:8585]\n"
+        "      --server ADDRESS  HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:///PATH\n"
+        "                        [$PRSERV_HOST, or 127.0.0.1:8585]\n"
         "      --timeout SECONDS the longest wait for a connection, and for each answer [120;\n"
         "                        ping and status: 10]\n"
+        "      --tls-ca FILE     for an address tls://HOST:PORT: who signs the server's certificate\n"
+        "                        [$PRSERV_TLS_CA, or the system's]\n"
+        "      --tls-cert FILE, --tls-key FILE\n"
+        "                        certificate and key to show to the server [$PRSERV_TLS_CERT,\n"
+        "                        $PRSERV_TLS_KEY, or none]\n"
         "      --json            print one JSON value, for scripts\n"
         "      --version         print the version\n"
         "  -h, --help            print this help; after a command, the command's help\n"

@@ -21,9 +21,10 @@
 #define ANSWER_BYTES ((size_t)256 * 1024 * 1024) /* the longest that is kept as a whole */
 #define EARLY_BYTES ((size_t)32 * 1024 * 1024)   /* answers that arrive while requests are sent */
 
-void channel_init(struct channel *channel)
+void channel_init(
+    struct channel *channel, const struct tls_module *tls, struct tls_context *certificates)
 {
-    *channel = (struct channel){.descriptor = -1};
+    *channel = (struct channel){.descriptor = -1, .tls = tls, .certificates = certificates};
     framer_init(&channel->framer, ANSWER_BYTES);
 }
 
@@ -35,6 +36,9 @@ void channel_hurry(struct channel *channel, unsigned timeout_ms)
 
 void channel_close(struct channel *channel)
 {
+    if (channel->session)
+        channel->tls->close(channel->session);
+    channel->session = NULL;
     if (channel->descriptor >= 0)
         (void)close(channel->descriptor);
     channel->descriptor = -1;
@@ -42,11 +46,17 @@ void channel_close(struct channel *channel)
     framer_init(&channel->framer, ANSWER_BYTES);
 }
 
-bool channel_is_quiet(const struct channel *channel)
-{
-    struct pollfd ready = {.fd = channel->descriptor, .events = POLLIN};
+static int channel_receive_bytes(struct channel *channel, bool *none, struct prserv_error *error);
 
-    return channel->framer.start == channel->framer.input.length && poll(&ready, 1, 0) == 0;
+/* Reads what TLS alone has to say, such as tickets. */
+bool channel_is_quiet(struct channel *channel)
+{
+    struct prserv_error ignored;
+    bool none = true;
+
+    if (channel_receive_bytes(channel, &none, &ignored) != 0)
+        return false;
+    return channel->framer.start == channel->framer.input.length && (none || channel->session);
 }
 
 static int channel_broken(struct prserv_error *error, const char *what)
@@ -87,6 +97,34 @@ static int channel_wait_for(const struct channel *channel, short events, struct 
 
 /* ---- sending and receiving ---- */
 
+/* Decrypts what has arrived. */
+static int channel_decrypt(
+    struct channel *channel, const char *sealed, size_t length, struct prserv_error *error)
+{
+    const struct tls_module *tls = channel->tls;
+    char bytes[16 * 1024];
+    enum tls_result result = TLS_OK;
+    struct error reason;
+
+    if (tls->receive(channel->session, sealed, length) != 0)
+        return client_error_set(error, PRSERV_ERROR_MEMORY, "out of memory");
+    while (result == TLS_OK) {
+        size_t got;
+
+        result = tls->read(channel->session, bytes, sizeof bytes, &got, &reason);
+        if (result != TLS_OK)
+            break;
+        channel->has_received = true;
+        if (framer_feed(&channel->framer, bytes, got, &reason) != 0)
+            return client_error_set(error, PRSERV_ERROR_MEMORY, "%s", reason.text);
+    }
+    if (result == TLS_ENDED)
+        return channel_broken(error, "the server closed the connection");
+    return result == TLS_MORE
+               ? 0
+               : client_error_set(error, PRSERV_ERROR_CONNECTION, "TLS: %s", reason.text);
+}
+
 /* Reads what has arrived. *none says that nothing had. */
 static int channel_receive_bytes(struct channel *channel, bool *none, struct prserv_error *error)
 {
@@ -101,6 +139,8 @@ static int channel_receive_bytes(struct channel *channel, bool *none, struct prs
         return channel_broken(error, "the server closed the connection");
     if (got < 0)
         return channel_broken(error, strerror(errno));
+    if (channel->session)
+        return channel_decrypt(channel, bytes, (size_t)got, error);
     channel->has_received = true;
     if (framer_feed(&channel->framer, bytes, (size_t)got, &reason) != 0)
         return client_error_set(error, PRSERV_ERROR_MEMORY, "%s", reason.text);
@@ -109,7 +149,7 @@ static int channel_receive_bytes(struct channel *channel, bool *none, struct prs
 
 /* A server that closes the connection may have sent the reason before. So a failure to send ends
  * the sending without an error; the next channel_receive returns that reason, or the failure. */
-int channel_send(struct channel *channel, struct text text, struct prserv_error *error)
+static int channel_send_bytes(struct channel *channel, struct text text, struct prserv_error *error)
 {
     while (text.length > 0) {
         ssize_t sent = send(channel->descriptor, text.bytes, text.length, MSG_NOSIGNAL);
@@ -136,6 +176,30 @@ int channel_send(struct channel *channel, struct text text, struct prserv_error 
             return result;
     }
     return 0;
+}
+
+/* Sends what TLS has for the network. */
+static int channel_flush_tls(struct channel *channel, struct prserv_error *error)
+{
+    struct buffer sealed = BUFFER_EMPTY;
+    int result;
+
+    channel->tls->take_output(channel->session, &sealed);
+    result = buffer_failed(&sealed) ? client_error_set(error, PRSERV_ERROR_MEMORY, "out of memory")
+                                    : channel_send_bytes(channel, buffer_text(&sealed), error);
+    buffer_free(&sealed);
+    return result;
+}
+
+int channel_send(struct channel *channel, struct text text, struct prserv_error *error)
+{
+    struct error reason;
+
+    if (!channel->session)
+        return channel_send_bytes(channel, text, error);
+    if (text.length > 0 && channel->tls->write(channel->session, text, &reason) != TLS_OK)
+        return client_error_set(error, PRSERV_ERROR_CONNECTION, "TLS: %s", reason.text);
+    return channel_flush_tls(channel, error);
 }
 
 static int channel_lost(
@@ -248,6 +312,49 @@ static int channel_connect_tcp(
     return result;
 }
 
+/* Waits for bytes of the negotiation. */
+static int channel_receive_sealed(struct channel *channel, struct prserv_error *error)
+{
+    char bytes[16 * 1024];
+    ssize_t got;
+    int result = channel_wait_for(channel, POLLIN, error);
+
+    if (result != 0)
+        return result;
+    got = recv(channel->descriptor, bytes, sizeof bytes, 0);
+    if (got == 0)
+        return channel_broken(error, "the server closed the connection");
+    if (got < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : channel_broken(error, strerror(errno));
+    if (channel->tls->receive(channel->session, bytes, (size_t)got) != 0)
+        return client_error_set(error, PRSERV_ERROR_MEMORY, "out of memory");
+    return 0;
+}
+
+static int channel_negotiate(
+    struct channel *channel, const struct address *address, struct prserv_error *error)
+{
+    enum tls_result negotiated = TLS_MORE;
+    struct error reason = {.text = "it closed the connection"};
+    int result;
+
+    if (channel->tls->open(&channel->session, channel->certificates, address->host, &reason) != 0)
+        return client_error_set(error, PRSERV_ERROR_ARGUMENT, "TLS: %s", reason.text);
+    for (;;) {
+        negotiated = channel->tls->negotiate(channel->session, &reason);
+        result = channel_flush_tls(channel, error);
+        if (result != 0 || negotiated != TLS_MORE)
+            break;
+        result = channel_receive_sealed(channel, error);
+        if (result != 0)
+            return result;
+    }
+    if (result != 0 || negotiated == TLS_OK)
+        return result;
+    return client_error_set(error, PRSERV_ERROR_CONNECTION, "TLS: %s",
+        negotiated == TLS_PLAIN ? "the server does not speak TLS on this port" : reason.text);
+}
+
 /* Sends the handshake, with more header lines before the empty line. */
 static int channel_shake_hands(
     struct channel *channel, struct text headers, struct prserv_error *error)
@@ -271,6 +378,8 @@ int channel_open(struct channel *channel, const struct address *address, struct 
     int result = address->is_unix ? channel_connect_unix(channel, address, &reason)
                                   : channel_connect_tcp(channel, address, &reason);
 
+    if (result == 0 && address->is_tls)
+        result = channel_negotiate(channel, address, &reason);
     if (result == 0)
         result = channel_shake_hands(channel, headers, &reason);
     return result == 0 ? 0 : client_error_set(error, result, "can't connect: %s", reason.text);

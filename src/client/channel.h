@@ -8,6 +8,7 @@
 #include "base/address.h"
 #include "base/buffer.h"
 #include "client/prserv.h"
+#include "tls/tls.h"
 #include "wire/framer.h"
 
 #include <stdbool.h>
@@ -18,22 +19,27 @@ struct channel {
     uint64_t deadline_ms; /* of everything that is done now; set by channel_hurry */
     struct framer framer;
     bool has_received; /* bytes have arrived since channel_hurry */
+    const struct tls_module *tls;
+    struct tls_context *certificates; /* NULL: no address with TLS is opened */
+    struct tls_session *session;      /* NULL: without TLS */
 };
 
-/* Starts without a connection. */
-void channel_init(struct channel *channel);
+/* Starts without a connection. tls and certificates are borrowed; both may be NULL. */
+void channel_init(
+    struct channel *channel, const struct tls_module *tls, struct tls_context *certificates);
 
 /* Sets the deadline of what follows. */
 void channel_hurry(struct channel *channel, unsigned timeout_ms);
 
-/* Connects, and sends the handshake (HANDSHAKE_CLIENT without its last line, headers, and that).
- * The deadline does not limit the resolving of a name. */
+/* Connects, negotiates TLS for an address that has it, and sends the handshake (HANDSHAKE_CLIENT
+ * without its last line, headers, and that). The deadline does not limit the resolving of a name.
+ */
 PRSERV_CHECK int channel_open(struct channel *channel, const struct address *address,
     struct text headers, struct prserv_error *error);
 
 /* Returns whether nothing can be read: no bytes, and no end, which a server that closed the
  * connection leaves. The channel must be connected. */
-bool channel_is_quiet(const struct channel *channel);
+bool channel_is_quiet(struct channel *channel);
 
 /* Sends a text. Answers that arrive meanwhile are kept, so that both sides may send at the same
  * time. If the server has closed the connection, this is not an error: channel_receive reports it,

@@ -6,14 +6,35 @@
 #include "client/handle.h"
 
 #include "client/client_error.h"
+#include "client/client_tls.h"
 #include "wire/codec.h"
 
 #include <stdlib.h>
 
 /* ---- opening and closing ---- */
 
+/* Connects a new handle. */
+static int handle_open(
+    struct prserv *server, const struct prserv_tls *tls, struct prserv_error *error)
+{
+    int result = 0;
+
+    if (server->address.is_tls)
+        result = client_tls_open(&server->tls, tls, error);
+    channel_init(&server->channel, client_tls_module(), server->tls);
+    channel_hurry(&server->channel, server->timeout_ms);
+    return result == 0 ? channel_open(&server->channel, &server->address, text_of(""), error)
+                       : result;
+}
+
 int prserv_connect(
-    struct prserv **result, const char *address, unsigned timeout_ms, struct prserv_error *error)
+    struct prserv **server, const char *address, unsigned timeout_ms, struct prserv_error *error)
+{
+    return prserv_connect_tls(server, address, NULL, timeout_ms, error);
+}
+
+int prserv_connect_tls(struct prserv **result, const char *address, const struct prserv_tls *tls,
+    unsigned timeout_ms, struct prserv_error *error)
 {
     struct prserv *server = calloc(1, sizeof *server);
     struct prserv_error failure;
@@ -23,7 +44,6 @@ int prserv_connect(
     if (!server)
         return client_error_set(
             error, PRSERV_ERROR_MEMORY, "%.300s: can't connect: out of memory", address);
-    channel_init(&server->channel);
     if (address_parse(&server->address, address, &reason) != 0) {
         free(server);
         return client_error_set(
@@ -33,8 +53,7 @@ int prserv_connect(
     address_format(&server->address, server->name);
     server->timeout_ms = timeout_ms;
     server->export_ms = PRSERV_EXPORT_MS;
-    channel_hurry(&server->channel, timeout_ms);
-    if (channel_open(&server->channel, &server->address, text_of(""), &failure) != 0) {
+    if (handle_open(server, tls, &failure) != 0) {
         (void)client_error_set(error, failure.code, "%s: %s", server->name, failure.text);
         prserv_close(server);
         return error->code;
@@ -49,6 +68,8 @@ void prserv_close(struct prserv *server)
     if (!server)
         return;
     channel_close(&server->channel);
+    if (server->tls)
+        client_tls_module()->context_close(server->tls);
     buffer_free(&server->headers);
     (void)pthread_mutex_destroy(&server->mutex);
     free(server);

@@ -20,6 +20,7 @@ struct prserv {
     unsigned timeout_ms; /* for connecting, for an answer, and for each further piece of one */
     unsigned export_ms;  /* for a whole export; 0: no limit */
     struct address address;
+    struct tls_context *tls;       /* for an address with TLS, otherwise NULL */
     struct buffer headers;         /* lines for the handshake: prserv_annotate */
     char name[ADDRESS_TEXT_BYTES]; /* the address, for messages */
 };

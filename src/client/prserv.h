@@ -100,12 +100,26 @@ struct prserv;
  * server answers uses less. */
 #define PRSERV_TIMEOUT_MS 120000u
 
-/* Connects to "host:port", "[v6]:port" or "unix:///path". timeout_ms, usually PRSERV_TIMEOUT_MS,
- * limits the time for connecting, and later for each answer. Resolving a name is not counted; its
- * addresses, which are tried one after the other, share the time. *server is the caller's
- * (prserv_close), or NULL on error. */
+/* Connects to "host:port", "[v6]:port", "tls://host:port" or "unix:///path". timeout_ms, usually
+ * PRSERV_TIMEOUT_MS, limits the time for connecting, and later for each answer. Resolving a name is
+ * not counted; its addresses, which are tried one after the other, share the time. *server is the
+ * caller's (prserv_close), or NULL on error. */
 PRSERV_API PRSERV_CHECK int prserv_connect(
     struct prserv **server, const char *address, unsigned timeout_ms, struct prserv_error *error);
+
+/* Names of PEM files for addresses with tls://, borrowed for the call. For a name that is NULL the
+ * environment is asked: PRSERV_TLS_CA, PRSERV_TLS_CERT, PRSERV_TLS_KEY. */
+struct prserv_tls {
+    const char *ca;          /* who signs the server's certificate; not given: the system's CAs */
+    const char *certificate; /* what is shown to the server; not given: nothing */
+    const char *key;         /* not given: it is in the file of the certificate */
+};
+
+/* Connects as prserv_connect does, which takes all names from the environment. Fails with
+ * PRSERV_ERROR_ARGUMENT if a file can't be used, also if others may read the key; with _CONNECTION
+ * if the server's certificate is not accepted or not for that host. */
+PRSERV_API PRSERV_CHECK int prserv_connect_tls(struct prserv **server, const char *address,
+    const struct prserv_tls *tls, unsigned timeout_ms, struct prserv_error *error);
 
 /* Closes the connection and frees the handle. NULL is allowed. No other thread may use the handle.
  */

@@ -52,6 +52,15 @@ static int listener_words_set_history(
     return 0;
 }
 
+static int listener_words_set_tls(
+    struct listener_options *options, struct text value, struct error *error)
+{
+    (void)value;
+    (void)error;
+    options->tls = true;
+    return 0;
+}
+
 static int listener_words_set_log(
     struct listener_options *options, struct text value, struct error *error)
 {
@@ -123,6 +132,7 @@ static const struct {
     {"full", listener_words_set_full},
     {"history", listener_words_set_history},
     {"log", listener_words_set_log},
+    {"tls", listener_words_set_tls},
     {"allow=", listener_words_allow},
     {"writers=", listener_words_set_writers},
     {"trusted-relay=", listener_words_trust},
@@ -173,7 +183,7 @@ static int listener_words_refuse(struct text word, const char *listener, struct 
 {
     return error_set(error, ERROR_INPUT,
         "',%.*s' is unknown after %s; known are ',ro' (read-only), ',assign' (no import-one), "
-        "',full', ',history' (history mode), ',log' (read-only clients see build hosts), "
+        "',full', ',history' (history mode), ',log' (read-only clients see build hosts), ',tls', "
         "',allow=NETWORK', ',writers=NETWORK', ',trusted-relay=NETWORK' and "
         "',max-connections-per-address=N'",
         (int)(word.length < 100 ? word.length : 100), word.bytes, listener);

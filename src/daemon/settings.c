@@ -22,6 +22,7 @@
 #define MAX_MESSAGE_BYTES 1000000000 /* SQLite's limit for a field */
 #define MIN_MEMORY_BYTES 1048576
 #define MAX_MEMORY_BYTES 1000000000000
+#define NO_FILE "the name of the file is empty"
 
 /* ---- the settings ---- */
 
@@ -42,6 +43,8 @@ static int settings_add_bind(struct settings *settings, const char *value, struc
     address[length] = '\0';
     if (address_parse(&listener->address, address, error) != 0)
         return ERROR_INPUT;
+    if (listener->address.is_tls)
+        return error_set(error, ERROR_INPUT, "write %s,tls", address + strlen("tls://"));
     settings->n_binds++; /* also after an error: then settings_release frees the options */
     if (comma && comma[1] == '\0')
         return error_set(error, ERROR_INPUT, "%s: there is no word behind the comma", value);
@@ -79,6 +82,9 @@ static int settings_add_http(struct settings *settings, const char *value, struc
         return error_set(error, ERROR_INPUT, "too many addresses");
     if (address_parse(&settings->http[settings->n_http], value, error) != 0)
         return ERROR_INPUT;
+    if (settings->http[settings->n_http].is_tls)
+        return error_set(error, ERROR_INPUT,
+            "%s: HTTP has no TLS here; put a proxy in front of it (doc/security.md)", value);
     settings->n_http++;
     return 0;
 }
@@ -308,6 +314,14 @@ const struct setting settings_table[SETTINGS] = {
     [SETTING_IDLE_TIMEOUT] = {"idle-timeout", "PRSERVD_IDLE_TIMEOUT",
         .set = settings_set_idle_timeout},
     [SETTING_HTTP] = {"http", "PRSERVD_HTTP", .set = settings_set_http},
+    [SETTING_TLS_CERT] = {"tls-cert", "PRSERVD_TLS_CERT",
+        .string_at = offsetof(struct settings, tls_certificate), .empty = NO_FILE},
+    [SETTING_TLS_KEY] = {"tls-key", "PRSERVD_TLS_KEY",
+        .string_at = offsetof(struct settings, tls_key), .empty = NO_FILE},
+    [SETTING_TLS_CLIENT_CA] = {"tls-client-ca", "PRSERVD_TLS_CLIENT_CA",
+        .string_at = offsetof(struct settings, tls_client_ca), .empty = NO_FILE},
+    [SETTING_TLS_CA] = {"tls-ca", "PRSERVD_TLS_CA", .string_at = offsetof(struct settings, tls_ca),
+        .empty = NO_FILE},
 };
 
 static int settings_set_string(struct settings *settings, const struct setting *setting,

@@ -42,6 +42,10 @@ enum setting_id {
     SETTING_MAX_REQUESTS,
     SETTING_IDLE_TIMEOUT,
     SETTING_HTTP,
+    SETTING_TLS_CERT,
+    SETTING_TLS_KEY,
+    SETTING_TLS_CLIENT_CA,
+    SETTING_TLS_CA,
     SETTINGS,
 };
 
@@ -78,6 +82,10 @@ struct settings {
     unsigned idle_timeout_s;
     struct address http[SETTINGS_MAX_HTTP];
     size_t n_http;
+    const char *tls_certificate;
+    const char *tls_key;
+    const char *tls_client_ca;
+    const char *tls_ca;
 };
 
 /* What is known about a setting. */

@@ -130,6 +130,8 @@ static void signals_reload(const struct signals *signals)
     activation_notify(ACTIVATION_RELOADING);
     if (log_reopen(signals->options.log))
         log_write(signals->options.log, LOG_INFO, "Opened the log again (SIGHUP)");
+    if (signals->server && signals->phase == SIGNALS_SERVING)
+        server_reload(signals->server);
     if (signals->phase == SIGNALS_SERVING)
         activation_notify(ACTIVATION_SERVING);
 }

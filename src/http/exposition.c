@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 struct exposition {
     struct buffer *out;
@@ -110,6 +111,16 @@ static void exposition_requests(struct exposition *to, const struct metrics *met
     }
 }
 
+static void exposition_certificate(struct exposition *to, uint64_t expires_s)
+{
+    if (expires_s == 0)
+        return;
+    exposition_family(to, "prservd_tls_certificate_expiry_seconds", "gauge",
+        "Time until our certificate ends; negative: it has ended.");
+    buffer_append_format(to->out, "prservd_tls_certificate_expiry_seconds %" PRId64 "\n",
+        (int64_t)expires_s - (int64_t)time(NULL));
+}
+
 static void exposition_connections(struct exposition *to, const struct metrics *metrics)
 {
     exposition_gauge(
@@ -119,6 +130,10 @@ static void exposition_connections(struct exposition *to, const struct metrics *
     exposition_counter(to, "prservd_connections_refused",
         "Connections of PR clients that were closed at once: not allowed, too many, or no memory.",
         metric_get(&metrics->n_refused));
+    exposition_counter(to, "prservd_tls_failures",
+        "Connections of PR clients that ended because TLS could not be negotiated.",
+        metric_get(&metrics->n_tls_failures));
+    exposition_certificate(to, metric_get(&metrics->tls_expires_s));
     exposition_gauge(to, "prservd_memory_used_bytes",
         "Memory for requests and answers of PR clients.", metric_get(&metrics->memory_used_bytes));
     exposition_gauge(to, "prservd_memory_limit_bytes", "Its limit, --max-memory-bytes.",

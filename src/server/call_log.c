@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_FIELDS 8
+#define MAX_FIELDS 9
 #define MESSAGE_BYTES 700
 
 struct fields {
@@ -32,6 +32,8 @@ static void fields_add_call(struct fields *fields, const struct call *call)
 
     if (call->client->peer[0] != '\0')
         fields_add(fields, "peer", text_of(call->client->peer));
+    if (call->client->subject.length > 0)
+        fields_add(fields, "certificate", buffer_text(&call->client->subject));
     if (request->kind >= REQUEST_KINDS)
         return;
     fields_add(fields, "request", text_of(request_name(request->kind)));

@@ -2,7 +2,9 @@
 /* Takes messages from the bytes that a transport reads, gives them to a session, and lets the
  * transport write the session's answers.
  *
- *            handshake complete      end of input, stop
+ *   NEGOTIATING     TLS, on a listener that has it
+ *      │
+ *      ↓     handshake complete      end of input, stop
  *   HANDSHAKING ─────────────→ OPEN ──────────────────────→ DRAINING
  *      │                    │                               │ all messages that
  *      │ invalid handshake  │ null, invalid message         │ were read are taken
@@ -19,16 +21,11 @@
  *
  * All memory is part of a budget that the connections share (memory_pressure.h). While requests
  * under way use much of it, the next request waits to be admitted. */
-#include "server/connection.h"
+#include "server/connection_state.h"
 
 #include "base/clock.h"
-#include "server/session.h"
-#include "server/transport.h"
-#include "wire/framer.h"
-#include "wire/handshake.h"
 
-#include <stdlib.h>
-
+#define NEGOTIATION_MS 10000
 #define HANDSHAKE_MS 30000
 #define STALL_MS 60000
 #define GIVE_WAY_MS 1000 /* for a new client to send its request */
@@ -37,43 +34,30 @@
 #define MAX_OUTPUT_BYTES ((size_t)256 * 1024) /* answers that wait to be written */
 #define MAX_ROUNDS 8 /* reads or writes in one turn, before the next connection is processed */
 
-enum connection_state { HANDSHAKING, OPEN, DRAINING, FINISHING, LINGERING, CLOSED };
-
-struct connection {
-    struct connections *connections;
-    struct connection_entry entry;
-    enum connection_state state;
-    uint64_t deadline_ms; /* end of the state; UINT64_MAX: none */
-    struct transport transport;
-    struct handshake handshake;
-    struct framer framer;
-    struct session *session;
-    struct memory_account memory; /* of the buffers; the session takes from the budget itself */
-};
-
 static const char *const connection_state_names[] = {
-    "handshaking", "open", "draining", "finishing", "lingering", "closed"};
+    "negotiating TLS", "handshaking", "open", "draining", "finishing", "lingering", "closed"};
 
 /* ---- the state ---- */
 
-/* Changes the state, or begins it anew: with a new deadline. */
-static void connection_set_state(struct connection *connection, enum connection_state state)
+void connection_set_state(struct connection *connection, enum connection_state state)
 {
     connection->state = state;
     connection->deadline_ms = UINT64_MAX;
-    if (state == HANDSHAKING)
+    if (state == NEGOTIATING)
+        connection->deadline_ms = clock_ms() + NEGOTIATION_MS;
+    else if (state == HANDSHAKING)
         connection->deadline_ms = clock_ms() + HANDSHAKE_MS;
     else if (state == LINGERING)
         connection->deadline_ms =
             clock_ms() + (connection->connections->is_stopping ? LINGER_STOPPING_MS : LINGER_MS);
 }
 
-/* Notes what the connection holds, at the moment when that changes. */
-static void connection_count_memory(void *context)
+void connection_count_memory(void *context)
 {
     struct connection *connection = context;
     struct memory_pressure *pressure = &connection->connections->pressure;
-    size_t bytes = framer_bytes(&connection->framer) + connection->transport.out.capacity +
+    size_t bytes = framer_bytes(&connection->framer) +
+                   transport_held_bytes(&connection->transport) +
                    connection->handshake.annotation_bytes;
 
     if (connection->state == CLOSED) /* the buffers are freed within this turn */
@@ -83,8 +67,7 @@ static void connection_count_memory(void *context)
             pressure, &connection->memory, bytes, bytes + session_held_bytes(connection->session));
 }
 
-/* Closes the connection now, even if requests have no answer yet. */
-static void connection_close(void *context, const char *reason)
+void connection_close(void *context, const char *reason)
 {
     struct connection *connection = context;
 
@@ -99,7 +82,7 @@ static void connection_close(void *context, const char *reason)
     transport_close(&connection->transport);
 }
 
-static void connection_schedule(void *context)
+void connection_schedule(void *context)
 {
     struct connection *connection = context;
 
@@ -116,8 +99,7 @@ static void connection_send_headers(struct connection *connection)
         buffer_append_string(&connection->transport.out, "\n");
 }
 
-/* Answers with an error, and ends when it is written: the rest of the input can't be read. */
-static void connection_refuse(struct connection *connection, const char *reason)
+void connection_refuse(struct connection *connection, const char *reason)
 {
     if (connection->state == HANDSHAKING)
         connection_send_headers(connection);
@@ -136,6 +118,9 @@ static void connection_take_opening(struct connection *connection)
         connection_set_state(connection, OPEN);
         break;
     case FRAMER_LOST:
+        if (connection->handshake.is_tls)
+            connections_log_tls_failure(connection->connections, &connection->transport,
+                "it speaks TLS on a port that does not");
         if (!connection->handshake.is_xml_rpc) {
             connection_refuse(connection, error.text);
             break;
@@ -210,28 +195,29 @@ static void connection_take_messages(struct connection *connection)
 
 static bool connection_is_all_written(const struct connection *connection)
 {
-    return connection->transport.out.length == 0 && session_is_done(connection->session);
+    return transport_is_written(&connection->transport) && session_is_done(connection->session);
 }
 
-static bool connection_release_unused(void *context)
+bool connection_release_unused(void *context)
 {
     struct connection *connection = context;
+    const size_t held_bytes = connection->memory.held_bytes;
 
     if (!connection_is_all_written(connection) || framer_pending(&connection->framer) > 0)
         return false;
     framer_drop(&connection->framer);
     buffer_free(&connection->transport.out);
     connection_count_memory(connection);
-    return true;
+    return connection->memory.held_bytes < held_bytes; /* a session of TLS stays */
 }
 
 /* Frees most of what the connection holds. If that is its input, the client gets an error that says
  * why; otherwise the connection is closed. */
-static void connection_shut(void *context, const char *reason)
+void connection_shut(void *context, const char *reason)
 {
     struct connection *connection = context;
 
-    if (connection->state >= FINISHING ||
+    if (connection->state >= FINISHING || connection->state == NEGOTIATING ||
         framer_bytes(&connection->framer) < connection->memory.held_bytes / 2) {
         connection_close(connection, reason);
         return;
@@ -244,15 +230,15 @@ static void connection_shut(void *context, const char *reason)
 
 /* ---- input ---- */
 
-static void connection_update_reading(struct connection *connection)
+void connection_update_reading(struct connection *connection)
 {
     transport_set_reading(&connection->transport,
-        connection->state == HANDSHAKING || connection->state == LINGERING ||
+        connection->state <= HANDSHAKING || connection->state == LINGERING ||
             (connection->state == OPEN && connection_has_room(connection) &&
                 connection_is_admitted(connection)));
 }
 
-static void connection_on_input(void *context, const char *bytes, size_t length)
+void connection_on_input(void *context, const char *bytes, size_t length)
 {
     struct connection *connection = context;
     struct error error;
@@ -272,7 +258,7 @@ static void connection_on_input(void *context, const char *bytes, size_t length)
         connections_schedule_input(connection->connections, &connection->entry, length);
 }
 
-static void connection_on_end_of_input(void *context)
+void connection_on_end_of_input(void *context)
 {
     struct connection *connection = context;
 
@@ -280,6 +266,8 @@ static void connection_on_end_of_input(void *context)
         connection_take_messages(connection); /* which came just before */
     if (connection->state == LINGERING)
         connection_close(connection, "the client closed it");
+    else if (connection->state == NEGOTIATING)
+        connection_close(connection, "the client closed it before TLS was negotiated");
     else if (connection->state == HANDSHAKING)
         connection_close(connection, "the client closed it before its handshake was complete");
     else if (connection->state == OPEN)
@@ -291,8 +279,7 @@ static void connection_on_end_of_input(void *context)
 
 /* ---- output ---- */
 
-/* Shuts our side after the last answer, and lets the client read. */
-static void connection_linger(struct connection *connection)
+void connection_linger(struct connection *connection)
 {
     if (connection->transport.input_ended) {
         connection_close(connection, "done");
@@ -336,6 +323,10 @@ static void connection_serve(struct connection *connection)
 void connection_process(struct connection *connection)
 {
     transport_begin_turn(&connection->transport);
+    if (connection->state == NEGOTIATING)
+        connection_negotiate(connection);
+    if (connection->state == CLOSED)
+        return;
     connection_take_messages(connection);
     connection_serve(connection);
     if (connection->state == FINISHING && connection_is_all_written(connection))
@@ -379,6 +370,8 @@ void connection_check_deadline(struct connection *connection)
     stalled_ms = transport_measure_stall(&connection->transport, now_ms);
     if (stalled_ms >= STALL_MS) {
         connection_close(connection, "the client did not read its answers");
+    } else if (now_ms >= connection->deadline_ms && connection->state == NEGOTIATING) {
+        connection_close(connection, "TLS was not negotiated in 10 seconds");
     } else if (now_ms >= connection->deadline_ms && connection->state == HANDSHAKING) {
         connection_refuse(
             connection, "the handshake of the connection was not complete in 30 seconds");
@@ -410,7 +403,9 @@ void connection_stop(struct connection *connection)
     if (connection->transport.is_reading)
         transport_read_received(&connection->transport, MAX_ROUNDS); /* this is answered */
     connection_take_messages(connection);
-    if (connection->state == HANDSHAKING)
+    if (connection->state == NEGOTIATING)
+        connection_close(connection, "the server is stopping");
+    else if (connection->state == HANDSHAKING)
         connection_set_state(connection, FINISHING);
     else if (connection->state == OPEN)
         connection_set_state(connection, DRAINING);
@@ -423,78 +418,4 @@ void connection_stop(struct connection *connection)
 void connection_abort(struct connection *connection)
 {
     connection_close(connection, "the server stops");
-}
-
-/* ---- start and end ---- */
-
-static void connection_on_closed(void *context)
-{
-    struct connection *connection = context;
-    struct connections *connections = connection->connections;
-
-    connections_remove(connections, &connection->entry);
-    framer_free(&connection->framer);
-    handshake_release(&connection->handshake);
-    free(connection);
-    connections->closed(connections->context);
-}
-
-static const struct transport_events connection_events = {
-    .received = connection_on_input,
-    .input_ended = connection_on_end_of_input,
-    .failed = connection_close,
-    .written = connection_schedule,
-    .closed = connection_on_closed,
-};
-
-/* Returns NULL if there is no memory. */
-static struct connection *connection_create(
-    struct connections *connections, const struct admission *admission)
-{
-    struct connection *connection = calloc(1, sizeof *connection);
-
-    if (!connection)
-        return NULL;
-    connection->session =
-        session_open(&connections->server, &admission->options, connection_schedule, connection);
-    if (!connection->session) {
-        free(connection);
-        return NULL;
-    }
-    session_watch_memory(connection->session, connection_count_memory);
-    session_set_peer(connection->session, &admission->peer);
-    connection->entry.address = admission->address;
-    connection->connections = connections;
-    connection->entry.connection = connection->memory.owner = connection;
-    connection->memory.release_unused = connection_release_unused;
-    connection->memory.shut = connection_shut;
-    framer_init(&connection->framer, connections->max_message_bytes);
-    connection_set_state(connection, HANDSHAKING);
-    return connection;
-}
-
-void connection_open(
-    struct connections *connections, int descriptor, const struct listener_options *options)
-{
-    const uv_buf_t input = uv_buf_init(connections->input, sizeof connections->input);
-    struct admission admission;
-    struct connection *connection;
-    int result;
-
-    if (!connections_admit(connections, descriptor, options, &admission))
-        return;
-    connection = connection_create(connections, &admission);
-    if (!connection) {
-        address_limits_leave(&connections->limits, admission.address);
-        connections_refuse(connections, descriptor);
-        return;
-    }
-    connections->n_accepted++;
-    connections_add(connections, &connection->entry);
-    result = transport_open(&connection->transport, connections->loop, descriptor, input,
-        &connection_events, connection);
-    if (result != 0)
-        connection_close(connection, uv_strerror(result));
-    else
-        connection_update_reading(connection);
 }

@@ -7,13 +7,15 @@
 
 #include <unistd.h>
 
-#define ADMIT_PER_TURN 64 /* of those that wait */
-#define THROTTLE_MS 10    /* until those that are throttled are looked at again */
+#define MOST_NEGOTIATING 512 /* at the same time; each needs some 50 KB */
+#define ADMIT_PER_TURN 64    /* of those that wait */
+#define THROTTLE_MS 10       /* until those that are throttled are looked at again */
 
 /* Work is measured in bytes of messages. The most hostile byte takes about 5 ns. */
 #define MESSAGE_WORK ((size_t)2048)        /* of any message, besides its bytes */
 #define QUIET_WORK ((size_t)16 * 1024)     /* in a turn, of a connection that is not busy */
 #define BUSY_WORK ((size_t)128 * 1024)     /* of one that is busy */
+#define NEGOTIATION_WORK BUSY_WORK         /* of a step, which may take a millisecond */
 #define ALL_BUSY_WORK ((size_t)128 * 1024) /* of all that are busy, up to four times a turn */
 
 void connections_init(struct connections *connections, uv_loop_t *loop,
@@ -32,6 +34,7 @@ void connections_init(struct connections *connections, uv_loop_t *loop,
     TAILQ_INIT(&connections->waiting);
     TAILQ_INIT(&connections->activity);
     TAILQ_INIT(&connections->throttled);
+    TAILQ_INIT(&connections->negotiating);
     (void)uv_timer_init(loop, &connections->throttle_timer);
     connections->throttle_timer.data = connections;
 }
@@ -182,6 +185,48 @@ void connections_schedule_input(
         connections_schedule(connections, entry);
 }
 
+/* ---- TLS ---- */
+
+void connections_begin_negotiation(struct connections *connections, struct connection_entry *entry,
+    void (*abandon)(struct connection *connection))
+{
+    if (connections->n_negotiating >= MOST_NEGOTIATING) {
+        log_often(connections->server.log, LOG_WARNING,
+            "Closed a connection that had not negotiated TLS yet, because %d others do so, too",
+            MOST_NEGOTIATING);
+        abandon(TAILQ_FIRST(&connections->negotiating)->connection);
+    }
+    entry->is_negotiating = true;
+    TAILQ_INSERT_TAIL(&connections->negotiating, entry, negotiating_entry);
+    connections->n_negotiating++;
+}
+
+void connections_end_negotiation(struct connections *connections, struct connection_entry *entry)
+{
+    if (!entry->is_negotiating)
+        return;
+    entry->is_negotiating = false;
+    TAILQ_REMOVE(&connections->negotiating, entry, negotiating_entry);
+    connections->n_negotiating--;
+}
+
+void connections_schedule_negotiation(
+    struct connections *connections, struct connection_entry *entry)
+{
+    entry->work += NEGOTIATION_WORK;
+    connections_schedule_busy(connections, entry);
+}
+
+void connections_log_tls_failure(
+    struct connections *connections, const struct transport *transport, const char *reason)
+{
+    char peer[ADDRESS_TEXT_BYTES];
+
+    transport_write_peer(transport, peer);
+    connections->n_tls_failures++;
+    log_often(connections->server.log, LOG_WARNING, "No TLS with the client %s: %s", peer, reason);
+}
+
 /* ---- throttling ---- */
 
 void connections_end_throttle(struct connections *connections, struct connection_entry *entry)
@@ -280,6 +325,7 @@ void connections_retire(struct connections *connections, struct connection_entry
     connections_unschedule(connections, entry);
     connections_end_wait(connections, entry);
     connections_end_throttle(connections, entry);
+    connections_end_negotiation(connections, entry);
 }
 
 /* ---- a turn of the loop ---- */

@@ -17,6 +17,7 @@
 #include "server/peer.h"
 #include "server/server_context.h"
 #include "server/transport.h"
+#include "tls/endpoint.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,7 @@ struct connection_entry {
     TAILQ_ENTRY(connection_entry) waiting_entry;
     TAILQ_ENTRY(connection_entry) activity_entry;
     TAILQ_ENTRY(connection_entry) throttled_entry;
+    TAILQ_ENTRY(connection_entry) negotiating_entry;
     struct limited_address *address; /* NULL: it has no limits */
     uint64_t active_ms;              /* the time of the last activity (clock_ms) */
     uint64_t request_ms;             /* when it last had a request, or was opened */
@@ -40,6 +42,7 @@ struct connection_entry {
     bool is_waiting;
     bool is_busy;        /* it has sent much */
     bool is_throttled;   /* its address has sent more requests than it may */
+    bool is_negotiating; /* TLS */
     bool has_permission; /* for its next request; with limits alone */
     size_t work;         /* that was done for it in this turn */
     struct connection *connection;
@@ -57,6 +60,7 @@ struct connections {
                                  or requests are limited */
     unsigned max_connections; /* set by the server; 0: no limit */
     uint64_t idle_ms;         /* likewise; 0: no limit */
+    struct tls_endpoint *tls; /* likewise; NULL: no listener has TLS */
     bool is_stopping;         /* set by the server */
     void (*closed)(void *context); /* called when a descriptor became free */
     void *context;
@@ -67,7 +71,10 @@ struct connections {
     struct connection_list waiting;   /* the one that has waited longest first */
     struct connection_list activity;  /* the one whose last activity is longest ago first */
     struct connection_list throttled;
-    uv_timer_t throttle_timer; /* active while there are any */
+    uv_timer_t throttle_timer;          /* active while there are any */
+    struct connection_list negotiating; /* TLS; the one that began first is the first */
+    size_t n_negotiating;
+    uint64_t n_tls_failures; /* since the start */
     size_t n_open;
     size_t n_scheduled;
     size_t busy_work;     /* in this turn */
@@ -97,6 +104,21 @@ void connections_refuse_xml_rpc(struct connections *connections, struct transpor
 
 /* Logs that a connection was closed that had been idle so long, to accept another one. */
 void connections_log_give_way(struct connections *connections, uint64_t idle_ms);
+
+/* Notes that a connection negotiates TLS. If there are too many of them, calls abandon for the one
+ * that has done so for the longest time. */
+void connections_begin_negotiation(struct connections *connections, struct connection_entry *entry,
+    void (*abandon)(struct connection *connection));
+void connections_end_negotiation(struct connections *connections, struct connection_entry *entry);
+
+/* Has the connection processed at the end of this turn, or in one of the next ones: negotiations
+ * are long computations. */
+void connections_schedule_negotiation(
+    struct connections *connections, struct connection_entry *entry);
+
+/* Counts and logs that a client could not negotiate TLS. */
+void connections_log_tls_failure(
+    struct connections *connections, const struct transport *transport, const char *reason);
 
 /* Closes the socket of a client for which there is no memory. */
 void connections_refuse(struct connections *connections, int descriptor);

@@ -156,6 +156,9 @@ static int listeners_add_bound(
         listener->listeners = listeners;
         listener->poll.data = listener;
         listener->options = *options;
+        if (options->tls && listeners_is_unix(listener))
+            return error_set(error, ERROR_INPUT,
+                "%s: ',tls' is for TCP; a unix socket does not leave this machine", listener->name);
         if (access_check(options->access, listeners_is_unix(listener), listener->name, error) != 0)
             return ERROR_INPUT;
     }

@@ -18,8 +18,9 @@ void listener_options_describe(
     if (options->max_connections_per_address > 0)
         (void)snprintf(limit, sizeof limit, ", at most %u connections of an address",
             options->max_connections_per_address);
-    (void)snprintf(all, sizeof all, "%s%s%s%s%s%s", rights[options->rights],
-        options->history ? ", history" : "", options->log ? ", log" : "",
+    (void)snprintf(all, sizeof all, "%s%s%s%s%s%s%s", rights[options->rights],
+        options->tls ? ", TLS" : "", options->history ? ", history" : "",
+        options->log ? ", log" : "",
         access && !access_list_is_empty(&access->allowed) ? ", for some addresses" : "",
         access && !access_list_is_empty(&access->writers) ? ", read-only but for some addresses"
                                                           : "",

@@ -17,6 +17,7 @@ struct listener_options {
     bool has_rights; /* they were given, and are not the default */
     bool history;    /* ',history': get-pr and test-pr are answered in history mode */
     bool log; /* ',log': read-only clients, too, see peers and annotations in the audit log */
+    bool tls; /* ',tls' */
     unsigned max_connections_per_address; /* 0: any number */
     /* From which addresses its clients come; NULL: from any. Owned by whoever has set the options,
      * as long as the server lives. */

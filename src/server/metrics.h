@@ -23,6 +23,8 @@ struct metrics {
     struct metric n_open;    /* connections */
     struct metric n_accepted;
     struct metric n_refused;
+    struct metric n_tls_failures;    /* negotiations that failed */
+    struct metric tls_expires_s;     /* end of our certificate, in seconds since 1970; 0: none */
     struct metric memory_used_bytes; /* of the budget of client data */
     struct metric memory_limit_bytes;
 };

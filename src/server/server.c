@@ -20,6 +20,7 @@
 #include "server/listener.h"
 #include "server/message_reader.h"
 #include "server/server_context.h"
+#include "server/server_tls.h"
 #include "server/stats.h"
 #include "server/thread_pool.h"
 #include "upstream/upstream.h"
@@ -49,6 +50,7 @@ struct server {
     struct stats stats;
     struct metrics metrics;
     struct http_host *http; /* NULL: none */
+    struct server_tls tls;
     uv_async_t jobs_done;
     uv_async_t stop_asked;
     uv_work_t pool_start;
@@ -115,6 +117,7 @@ static void server_publish(struct server *server)
     metric_set(&metrics->n_open, server->connections.n_open);
     metric_set(&metrics->n_accepted, server->connections.n_accepted);
     metric_set(&metrics->n_refused, server->connections.n_refused);
+    metric_set(&metrics->n_tls_failures, server->connections.n_tls_failures);
     metric_set(&metrics->memory_used_bytes, budget_used(&server->budget));
 }
 
@@ -178,6 +181,7 @@ static void server_check_deadlines(uv_timer_t *timer)
     if (server->audit)
         audit_tick(server->audit);
     server_tell(server);
+    server_tls_tick(&server->tls, &server->metrics);
     heap_release(&server->heap, clock_ms());
     connections_tick(&server->connections);
     if (server->connections.is_stopping && clock_ms() >= server->stop_deadline_ms)
@@ -299,6 +303,7 @@ static void server_init_connections(struct server *server)
         server->options.max_message_bytes, server_on_connection_closed, server);
     server->connections.max_connections = server->options.max_connections;
     server->connections.idle_ms = (uint64_t)server->options.idle_timeout_s * 1000;
+    server->connections.tls = server->tls.listeners;
     server->connections.counts_addresses = server_counts_addresses(&server->options);
     address_limits_init(
         &server->connections.limits, server->options.max_requests_per_second_per_address);
@@ -359,15 +364,18 @@ int server_open(struct server *server, struct error *error)
         .tell_context = options->tell_context,
         .on_loss = options->on_loss,
     };
-    const struct upstream_options upstream_options = {
+    struct upstream_options upstream_options = {
         .address = options->upstream,
         .patience_ms = options->patience_ms,
         .log = options->log,
         .instance = server_instance,
         .context = server,
     };
-    int result = server_bind_all(server, error);
+    int result = server_tls_open(&server->tls, options, error);
 
+    upstream_options.tls = server->tls.upstream;
+    if (result == 0)
+        result = server_bind_all(server, error);
     if (result == 0)
         result = executor_create(
             &server->executor, &store_options, server_wake, &server->jobs_done, error);
@@ -423,6 +431,11 @@ void server_remove_sockets(struct server *server)
 }
 
 /* ---- running and end ---- */
+
+void server_reload(struct server *server)
+{
+    server_tls_reload(&server->tls);
+}
 
 void server_start(struct server *server)
 {
@@ -488,6 +501,7 @@ bool server_free(struct server *server)
         return false;
     (void)uv_loop_close(&server->loop);
     exports_deinit(&server->exports);
+    server_tls_close(&server->tls);
     free(server);
     return true;
 }

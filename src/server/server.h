@@ -42,6 +42,11 @@ struct server_options {
     unsigned max_connections;
     unsigned max_requests_per_second_per_address;
     unsigned idle_timeout_s;
+    /* Names of PEM files (tls/tls.h); NULL: not given. All borrowed. */
+    const char *tls_certificate; /* for listeners with TLS, and for an upstream that asks for one */
+    const char *tls_key;
+    const char *tls_client_ca; /* of the clients; NULL: they need no certificate */
+    const char *tls_ca;        /* of the upstream; NULL: the system's */
     const struct server_listener *listeners;
     size_t n_listeners;
     const struct server_inherited *inherited; /* the descriptors become the server's */
@@ -84,6 +89,10 @@ void server_start(struct server *server);
 /* Serves until server_stop is called and no connection is left: SERVER_STOP_MS later at most,
  * unless a disk that does not respond holds up the loop. */
 void server_run(struct server *server);
+
+/* Reads certificates and keys again, for the connections that begin later. From any thread, between
+ * server_open and server_free. */
+void server_reload(struct server *server);
 
 /* Asks the server to stop. From any thread, also before server_run. */
 void server_stop(struct server *server);

@@ -132,6 +132,7 @@ static void session_free_if_unused(struct session *session)
     if (!TAILQ_EMPTY(&session->calls))
         return;
     buffer_free(&session->client.annotations);
+    buffer_free(&session->client.subject);
     free(session);
 }
 
@@ -421,6 +422,12 @@ void session_set_peer(struct session *session, const struct peer *peer)
     memcpy(session->client.peer, peer->name, sizeof session->client.peer);
     session->client.address = peer->address;
     session->client.host = peer_host(session->client.peer);
+}
+
+void session_set_subject(struct session *session, const char *subject)
+{
+    buffer_append_string(&session->client.subject, subject);
+    session->client.host = buffer_text(&session->client.subject);
 }
 
 void session_take_handshake(struct session *session, struct handshake *handshake)

@@ -30,7 +30,8 @@ struct session_client {
     const char *rights;  /* of its listener, for the audit log */
     char peer[PEER_BYTES];
     struct peer_address address;
-    struct text host;          /* the peer without its port */
+    struct buffer subject;     /* of its certificate; empty: it has none */
+    struct text host;          /* the subject, or the peer without its port */
     struct buffer annotations; /* a JSON object, or empty */
 };
 
@@ -47,6 +48,9 @@ void session_watch_memory(struct session *session, void (*charged)(void *context
 
 /* Notes who the client is. */
 void session_set_peer(struct session *session, const struct peer *peer);
+
+/* Notes the subject of the client's certificate, which names it in the audit log from now on. */
+void session_set_subject(struct session *session, const char *subject);
 
 /* Notes what a complete handshake says of the client, and frees its annotations. */
 void session_take_handshake(struct session *session, struct handshake *handshake);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes at once what the kernel takes, which usually is everything; libuv gets the rest, one
- * write at a time. */
+ * write at a time.
+ *
+ * With TLS, out is encrypted as a whole into sealed, which is written. What TLS itself wants to
+ * say is added to the next write, or makes one of its own. */
 #include "server/transport.h"
 
 #include "base/clock.h"
@@ -40,6 +43,127 @@ int transport_open(struct transport *transport, uv_loop_t *loop, int descriptor,
     return result;
 }
 
+/* ---- TLS ---- */
+
+static int transport_write_bytes(struct transport *transport, struct buffer *bytes);
+
+void transport_begin_tls(
+    struct transport *transport, const struct tls_module *tls, struct tls_session *session)
+{
+    transport->tls = tls;
+    transport->session = session;
+    transport->is_negotiating = true;
+}
+
+static void transport_end_tls(struct transport *transport)
+{
+    if (transport->session)
+        transport->tls->close(transport->session);
+    transport->session = NULL;
+    transport->tls = NULL;
+    transport->is_negotiating = false;
+}
+
+/* Writes what TLS has to say, unless something is being written: it follows then. */
+static int transport_flush_tls(struct transport *transport)
+{
+    if (transport->is_writing)
+        return 0;
+    transport->tls->take_output(transport->session, &transport->sealed);
+    if (buffer_failed(&transport->sealed))
+        return UV_ENOMEM;
+    return transport->sealed.length > 0 ? transport_write_bytes(transport, &transport->sealed) : 0;
+}
+
+/* Encrypts out. */
+static int transport_seal(struct transport *transport)
+{
+    struct error ignored;
+
+    if (transport->out.length > 0 &&
+        transport->tls->write(transport->session, buffer_text(&transport->out), &ignored) != TLS_OK)
+        return UV_EPROTO;
+    buffer_reset(&transport->out, MAX_KEPT_BYTES);
+    transport->tls->take_output(transport->session, &transport->sealed);
+    return buffer_failed(&transport->sealed) ? UV_ENOMEM : 0;
+}
+
+/* Passes on what can be decrypted. */
+static void transport_decrypt(struct transport *transport)
+{
+    enum tls_result result = TLS_OK;
+    struct error error;
+    int written;
+
+    while (result == TLS_OK && !transport->is_closing) {
+        size_t length;
+
+        result = transport->tls->read(
+            transport->session, transport->input.base, transport->input.len, &length, &error);
+        if (result == TLS_OK)
+            transport->events->received(transport->context, transport->input.base, length);
+    }
+    if (transport->is_closing)
+        return;
+    written = transport_flush_tls(transport);
+    if (result == TLS_ENDED && !transport->input_ended) {
+        transport->input_ended = true;
+        transport_set_reading(transport, false);
+        transport->events->input_ended(transport->context);
+    } else if (result == TLS_FAILED) {
+        transport->events->failed(transport->context, error.text);
+    } else if (written != 0) {
+        transport->events->failed(transport->context, uv_strerror(written));
+    }
+}
+
+enum tls_result transport_negotiate(struct transport *transport, struct error *error)
+{
+    const enum tls_result result = transport->tls->negotiate(transport->session, error);
+    int written;
+
+    if (result == TLS_PLAIN) {
+        transport_end_tls(transport);
+        return result;
+    }
+    written = transport_flush_tls(transport);
+    if (result == TLS_FAILED) {
+        transport_end_tls(transport);
+        return result;
+    }
+    if (written != 0) {
+        (void)error_set(error, ERROR_SYSTEM, "%s", uv_strerror(written));
+        return TLS_FAILED;
+    }
+    transport->is_negotiating = result != TLS_OK;
+    return result;
+}
+
+void transport_pass_on(struct transport *transport)
+{
+    transport_decrypt(transport);
+}
+
+/* Takes bytes of the network. */
+static void transport_take_sealed(struct transport *transport, const char *bytes, size_t length)
+{
+    if (transport->tls->receive(transport->session, bytes, length) != 0)
+        transport->events->failed(transport->context, uv_strerror(UV_ENOMEM));
+    else if (transport->is_negotiating)
+        transport->events->negotiates(transport->context);
+    else
+        transport_decrypt(transport);
+}
+
+size_t transport_held_bytes(const struct transport *transport)
+{
+    size_t bytes = transport->out.capacity + transport->sealed.capacity;
+
+    if (transport->session)
+        bytes += TLS_SESSION_BYTES + transport->tls->held_bytes(transport->session);
+    return bytes;
+}
+
 /* ---- input ---- */
 
 static void transport_provide_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
@@ -75,7 +199,10 @@ static void transport_on_input(uv_stream_t *stream, ssize_t length, const uv_buf
 
     if (length > 0) {
         transport->turn_bytes += (size_t)length;
-        transport->events->received(transport->context, buffer->base, (size_t)length);
+        if (transport->session)
+            transport_take_sealed(transport, buffer->base, (size_t)length);
+        else
+            transport->events->received(transport->context, buffer->base, (size_t)length);
         if (transport->turn_bytes >= TRANSPORT_TURN_BYTES && !transport->is_closing)
             transport_set_reading(transport, false);
     } else if (length == UV_EOF) {
@@ -145,17 +272,21 @@ static void transport_on_written(uv_write_t *write, int status)
     transport->is_writing = false;
     if (transport->is_closing)
         return;
-    if (status != 0) {
-        transport->events->failed(transport->context, uv_strerror(status));
-        return;
+    if (status == 0 && transport->session) {
+        buffer_reset(&transport->sealed, MAX_KEPT_BYTES);
+        status = transport_flush_tls(transport);
+    } else if (status == 0) {
+        buffer_drop_front(&transport->out, transport->out.length);
     }
-    buffer_drop_front(&transport->out, transport->out.length);
-    transport->events->written(transport->context);
+    if (status != 0)
+        transport->events->failed(transport->context, uv_strerror(status));
+    else
+        transport->events->written(transport->context);
 }
 
-int transport_write(struct transport *transport)
+/* Writes the bytes of out or sealed. */
+static int transport_write_bytes(struct transport *transport, struct buffer *out)
 {
-    struct buffer *out = &transport->out;
     uv_buf_t buffer = uv_buf_init(out->bytes, (unsigned)out->length);
     int taken = uv_try_write(&transport->uv.stream, &buffer, 1);
     int result;
@@ -175,6 +306,21 @@ int transport_write(struct transport *transport)
     transport->is_writing = result == 0;
     transport->progress_ms = clock_ms();
     return result;
+}
+
+int transport_write(struct transport *transport)
+{
+    int result;
+
+    if (!transport->session)
+        return transport_write_bytes(transport, &transport->out);
+    result = transport_seal(transport);
+    return result == 0 ? transport_write_bytes(transport, &transport->sealed) : result;
+}
+
+bool transport_is_written(const struct transport *transport)
+{
+    return transport->out.length == 0 && !transport->is_writing;
 }
 
 /* Returns what the client has not read yet, the kernel's part included: a client that reads a
@@ -206,10 +352,14 @@ uint64_t transport_measure_stall(struct transport *transport, uint64_t now_ms)
 
 /* ---- the end ---- */
 
-void transport_shut(const struct transport *transport)
+void transport_shut(struct transport *transport)
 {
     uv_os_fd_t descriptor;
 
+    if (transport->session) {
+        transport->tls->shut(transport->session);
+        (void)!transport_flush_tls(transport); /* reading reports a broken connection too */
+    }
     if (uv_fileno(&transport->uv.handle, &descriptor) == 0)
         (void)shutdown(descriptor, SHUT_WR);
 }
@@ -218,7 +368,9 @@ static void transport_on_closed(uv_handle_t *handle)
 {
     struct transport *transport = handle->data;
 
+    transport_end_tls(transport);
     buffer_free(&transport->out);
+    buffer_free(&transport->sealed);
     transport->events->closed(transport->context);
 }
 

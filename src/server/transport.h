@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A client's socket on the loop: passes on the bytes that are received, and writes the bytes in
- * out as fast as the client reads them.
+ * out as fast as the client reads them; with TLS or without, which its owner sees only while the
+ * session is negotiated.
  *
  * What the bytes mean is its owner's business. A failure is reported once; the owner then
  * closes the transport. On the loop's thread. */
@@ -10,6 +11,7 @@
 #include "base/address.h"
 #include "base/buffer.h"
 #include "base/error.h"
+#include "tls/tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +21,7 @@
 /* All are called from the loop, received and input_ended from transport_read_now as well. */
 struct transport_events {
     void (*received)(void *context, const char *bytes, size_t length); /* borrowed for the call */
+    void (*negotiates)(void *context);  /* transport_negotiate can go on */
     void (*input_ended)(void *context); /* the client has shut its side */
     void (*failed)(void *context, const char *reason);
     void (*written)(void *context); /* out is empty */
@@ -42,9 +45,13 @@ struct transport {
     bool is_closing;
     struct buffer out; /* bytes to write; must not be changed while is_writing */
     uv_write_t write;
-    bool is_writing;      /* whether libuv has all of out */
-    size_t left_to_write; /* when it was last measured */
-    uint64_t progress_ms; /* when the client last read some of it (clock_ms) */
+    bool is_writing;              /* whether libuv has all of out, or of sealed */
+    size_t left_to_write;         /* when it was last measured */
+    uint64_t progress_ms;         /* when the client last read some of it (clock_ms) */
+    const struct tls_module *tls; /* NULL: without TLS */
+    struct tls_session *session;
+    bool is_negotiating;
+    struct buffer sealed; /* with TLS: what is written in place of out */
 };
 
 /* Takes over a connected descriptor, also when it fails, with a code of libuv; the transport
@@ -52,6 +59,26 @@ struct transport {
  * events are borrowed as long as the transport lives. */
 ERROR_MUST_CHECK int transport_open(struct transport *transport, uv_loop_t *loop, int descriptor,
     uv_buf_t input, const struct transport_events *events, void *context);
+
+/* Has the client negotiate TLS, before anything is read. Takes the session over. Until that is
+ * done, no bytes are passed on, and none may be written. */
+void transport_begin_tls(
+    struct transport *transport, const struct tls_module *tls, struct tls_session *session);
+
+/* Goes on with that, after the event negotiates. TLS_OK: it is done; transport_pass_on follows.
+ * TLS_PLAIN: the client does not speak TLS; then the transport is one without TLS, from which
+ * nothing may be read. TLS_FAILED: the client was told, and only the end may follow. */
+ERROR_MUST_CHECK enum tls_result transport_negotiate(
+    struct transport *transport, struct error *error);
+
+/* Passes on what the client has sent behind its part of the negotiation. */
+void transport_pass_on(struct transport *transport);
+
+/* Returns the memory that the transport holds. */
+size_t transport_held_bytes(const struct transport *transport);
+
+/* Returns whether all of out was written. */
+bool transport_is_written(const struct transport *transport);
 
 /* Writes the address of the client, or "a unix socket". */
 void transport_write_peer(const struct transport *transport, char text[ADDRESS_TEXT_BYTES]);
@@ -84,7 +111,7 @@ ERROR_MUST_CHECK int transport_write(struct transport *transport);
 uint64_t transport_measure_stall(struct transport *transport, uint64_t now_ms);
 
 /* Shuts our side: after all that was written the client reads the end. */
-void transport_shut(const struct transport *transport);
+void transport_shut(struct transport *transport);
 
 /* Drops what is not written. closed is called later, and no other event. */
 void transport_close(struct transport *transport);

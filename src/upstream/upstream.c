@@ -33,7 +33,7 @@
 #define CHECK_MS 100 /* between two looks at deadlines */
 
 struct upstream {
-    struct address address;
+    struct upstream_target target;
     char name[ADDRESS_TEXT_BYTES];
     char waiting[ADDRESS_TEXT_BYTES + 40]; /* what waits, for the outage */
     struct upstream_options options;
@@ -455,8 +455,8 @@ int upstream_create(struct upstream **created, uv_loop_t *loop,
     *created = NULL;
     if (!upstream)
         return error_set_memory(error);
-    upstream->address = *options->address;
-    address_format(&upstream->address, upstream->name);
+    upstream->target = (struct upstream_target){.address = *options->address, .tls = options->tls};
+    address_format(options->address, upstream->name);
     upstream->options = *options;
     upstream->log = options->log;
     upstream->pause_ms = MIN_PAUSE_MS;
@@ -466,7 +466,7 @@ int upstream_create(struct upstream **created, uv_loop_t *loop,
         "Requests that need the upstream %s", upstream->name);
     outage_init(&upstream->outage, upstream->waiting, options->patience_ms, options->log);
     upstream_pool_init(
-        &upstream->pool, loop, &upstream->address, upstream->name, options->log, &events);
+        &upstream->pool, loop, &upstream->target, upstream->name, options->log, &events);
     TAILQ_INIT(&upstream->ended);
     (void)uv_timer_init(loop, &upstream->check);
     (void)uv_timer_init(loop, &upstream->retry);

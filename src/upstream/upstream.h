@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "tls/endpoint.h"
 #include "upstream/upstream_question.h"
 #include "wire/instances.h"
 
@@ -25,6 +26,7 @@ struct upstream;
 
 struct upstream_options {
     const struct address *address; /* borrowed until upstream_create returns */
+    struct tls_endpoint *tls; /* for an address with TLS; borrowed as long as the upstream lives */
     unsigned patience_ms;
     struct log *log; /* borrowed */
     /* Returns the name of this server's own database (wire/instances.h), or "" while it is not

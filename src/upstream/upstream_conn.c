@@ -6,6 +6,7 @@
 #include "upstream/upstream_conn.h"
 
 #include "base/clock.h"
+#include "tls/tls.h"
 #include "wire/framer.h"
 #include "wire/handshake.h"
 
@@ -31,6 +32,10 @@ struct upstream_conn {
     uv_tcp_t tcp; /* the socket */
     bool has_socket;
     uv_connect_t connecting;
+    const struct upstream_target *target;
+    const struct tls_module *tls; /* NULL: without TLS */
+    struct tls_session *session;
+    bool is_negotiated;
     struct framer framer;
     struct buffer message; /* the pieces of the current message, if it has several */
     bool is_too_long;      /* the rest of the current message is skipped */
@@ -48,6 +53,8 @@ static void upstream_conn_release(struct upstream_conn *conn)
 {
     if (--conn->n_references > 0)
         return;
+    if (conn->session)
+        conn->tls->close(conn->session);
     uv_freeaddrinfo(conn->addresses);
     framer_free(&conn->framer);
     buffer_free(&conn->message);
@@ -155,19 +162,30 @@ static void upstream_conn_read_messages(struct upstream_conn *conn)
     }
 }
 
+static void upstream_conn_take_bytes(struct upstream_conn *conn, const char *bytes, size_t length)
+{
+    struct error error;
+
+    if (framer_feed(&conn->framer, bytes, length, &error) != 0)
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, error.text);
+    else
+        upstream_conn_read_messages(conn);
+}
+
+static void upstream_conn_take_sealed(struct upstream_conn *conn, const char *bytes, size_t length);
+
 static void upstream_conn_on_input(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 {
     struct upstream_conn *conn = stream->data;
-    struct error error;
 
     if (length == UV_EOF)
         upstream_conn_fail(conn, UPSTREAM_BROKEN, "it closed the connection");
     else if (length < 0)
         upstream_conn_fail(conn, UPSTREAM_BROKEN, uv_strerror((int)length));
-    else if (framer_feed(&conn->framer, buffer->base, (size_t)length, &error) != 0)
-        upstream_conn_fail(conn, UPSTREAM_BROKEN, error.text);
+    else if (conn->session)
+        upstream_conn_take_sealed(conn, buffer->base, (size_t)length);
     else
-        upstream_conn_read_messages(conn);
+        upstream_conn_take_bytes(conn, buffer->base, (size_t)length);
 }
 
 static void upstream_conn_on_sent(uv_write_t *write, int status)
@@ -179,7 +197,8 @@ static void upstream_conn_on_sent(uv_write_t *write, int status)
     free(sending);
 }
 
-int upstream_conn_send(struct upstream_conn *conn, struct buffer *lines)
+/* Sends bytes of the network. */
+static int upstream_conn_send_bytes(struct upstream_conn *conn, struct buffer *lines)
 {
     struct upstream_sending *sending = calloc(1, sizeof *sending);
     uv_buf_t buffer;
@@ -200,6 +219,94 @@ int upstream_conn_send(struct upstream_conn *conn, struct buffer *lines)
     return ERROR_SYSTEM;
 }
 
+/* ---- TLS ---- */
+
+/* Sends what TLS has for the network. */
+static int upstream_conn_flush_tls(struct upstream_conn *conn)
+{
+    struct buffer sealed = BUFFER_EMPTY;
+
+    conn->tls->take_output(conn->session, &sealed);
+    if (sealed.length == 0 && !buffer_failed(&sealed))
+        return 0;
+    return upstream_conn_send_bytes(conn, &sealed);
+}
+
+int upstream_conn_send(struct upstream_conn *conn, struct buffer *lines)
+{
+    enum tls_result result;
+    struct error ignored;
+
+    if (!conn->session || buffer_failed(lines))
+        return upstream_conn_send_bytes(conn, lines);
+    result = conn->tls->write(conn->session, buffer_text(lines), &ignored);
+    buffer_free(lines);
+    return result == TLS_OK ? upstream_conn_flush_tls(conn) : ERROR_SYSTEM;
+}
+
+static void upstream_conn_fail_tls(
+    struct upstream_conn *conn, enum tls_result result, const char *reason)
+{
+    struct error error;
+
+    if (result == TLS_PLAIN)
+        reason = "it does not speak TLS on this port";
+    else if (result == TLS_ENDED)
+        reason = "it closed the connection";
+    (void)upstream_conn_flush_tls(conn); /* tells the upstream why */
+    (void)error_set(&error, ERROR_SYSTEM, "TLS: %s", reason);
+    upstream_conn_fail(conn, UPSTREAM_BROKEN, error.text);
+}
+
+static void upstream_conn_greet(struct upstream_conn *conn);
+
+/* Goes on with the negotiation. Returns whether it is complete. */
+static bool upstream_conn_negotiate(struct upstream_conn *conn)
+{
+    enum tls_result result;
+    struct error error;
+
+    if (conn->is_negotiated)
+        return true;
+    result = conn->tls->negotiate(conn->session, &error);
+    if (result != TLS_OK && result != TLS_MORE) {
+        upstream_conn_fail_tls(conn, result, error.text);
+        return false;
+    }
+    if (upstream_conn_flush_tls(conn) != 0) {
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, UPSTREAM_CONN_CANT_SEND);
+        return false;
+    }
+    conn->is_negotiated = result == TLS_OK;
+    if (conn->is_negotiated)
+        upstream_conn_greet(conn);
+    return conn->is_negotiated;
+}
+
+static void upstream_conn_take_sealed(struct upstream_conn *conn, const char *bytes, size_t length)
+{
+    enum tls_result result = TLS_OK;
+    struct error error;
+
+    if (conn->tls->receive(conn->session, bytes, length) != 0) {
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, "out of memory");
+        return;
+    }
+    if (!upstream_conn_negotiate(conn))
+        return;
+    while (result == TLS_OK && !conn->is_closed) {
+        size_t got;
+
+        result = conn->tls->read(conn->session, conn->input, sizeof conn->input, &got, &error);
+        if (result == TLS_OK)
+            upstream_conn_take_bytes(conn, conn->input, got);
+    }
+    if (!conn->is_closed && result != TLS_MORE)
+        upstream_conn_fail_tls(conn, result, error.text);
+    else if (!conn->is_closed)
+        (void)upstream_conn_flush_tls(conn);
+}
+
 /* ---- connecting ---- */
 
 /* Breaks the connection when the network does: data that nobody acknowledges would wait for a
@@ -214,16 +321,12 @@ static void upstream_conn_limit_silence(struct upstream_conn *conn)
             sizeof unacknowledged_ms);
 }
 
-static void upstream_conn_start(struct upstream_conn *conn)
+/* Sends the handshake. */
+static void upstream_conn_greet(struct upstream_conn *conn)
 {
     struct buffer handshake = BUFFER_EMPTY;
 
     (void)uv_timer_stop(&conn->timer);
-    (void)uv_tcp_nodelay(&conn->tcp, 1);
-    (void)uv_tcp_keepalive(&conn->tcp, 1, KEEPALIVE_S);
-    upstream_conn_limit_silence(conn);
-    (void)uv_read_start(
-        (uv_stream_t *)&conn->tcp, upstream_conn_provide_buffer, upstream_conn_on_input);
     buffer_append_string(&handshake, HANDSHAKE_SERVER);
     if (upstream_conn_send(conn, &handshake) != 0) {
         /* The next lines would be taken for the handshake. */
@@ -231,6 +334,32 @@ static void upstream_conn_start(struct upstream_conn *conn)
         return;
     }
     conn->events.opened(conn->events.context);
+}
+
+/* Begins to negotiate, in what is left of the time to connect. */
+static void upstream_conn_begin_tls(struct upstream_conn *conn)
+{
+    struct error error;
+
+    conn->tls = tls_endpoint_module(conn->target->tls);
+    if (tls_endpoint_begin(conn->target->tls, conn->target->address.host, &conn->session, &error) !=
+        0)
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, error.text);
+    else
+        (void)upstream_conn_negotiate(conn);
+}
+
+static void upstream_conn_start(struct upstream_conn *conn)
+{
+    (void)uv_tcp_nodelay(&conn->tcp, 1);
+    (void)uv_tcp_keepalive(&conn->tcp, 1, KEEPALIVE_S);
+    upstream_conn_limit_silence(conn);
+    (void)uv_read_start(
+        (uv_stream_t *)&conn->tcp, upstream_conn_provide_buffer, upstream_conn_on_input);
+    if (conn->target->address.is_tls)
+        upstream_conn_begin_tls(conn);
+    else
+        upstream_conn_greet(conn);
 }
 
 /* Closes the socket, and then tries the next address. */
@@ -258,6 +387,8 @@ static void upstream_conn_on_timeout(uv_timer_t *timer)
 
     if (!conn->address)
         upstream_conn_fail(conn, UPSTREAM_BROKEN, "its name could not be resolved in time");
+    else if (conn->session)
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, "TLS was not negotiated in time");
     else
         upstream_conn_try_next_address(conn, "connection timed out");
 }
@@ -308,8 +439,8 @@ static void upstream_conn_on_resolved(
 }
 
 int upstream_conn_open(struct upstream_conn **conn_out, uv_loop_t *loop,
-    const struct address *address, unsigned wait_ms, const struct upstream_conn_events *events,
-    struct error *error)
+    const struct upstream_target *target, unsigned wait_ms,
+    const struct upstream_conn_events *events, struct error *error)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct upstream_conn *conn = calloc(1, sizeof *conn);
@@ -321,12 +452,13 @@ int upstream_conn_open(struct upstream_conn **conn_out, uv_loop_t *loop,
         return error_set_memory(error);
     conn->events = *events;
     conn->loop = loop;
+    conn->target = target;
     conn->deadline_ms = clock_ms() + wait_ms;
     framer_init(&conn->framer, FRAMER_LINE_BYTES);
-    (void)snprintf(port, sizeof port, "%u", address->port);
+    (void)snprintf(port, sizeof port, "%u", target->address.port);
     conn->resolving.data = conn;
     result = uv_getaddrinfo(
-        loop, &conn->resolving, upstream_conn_on_resolved, address->host, port, &hints);
+        loop, &conn->resolving, upstream_conn_on_resolved, target->address.host, port, &hints);
     if (result != 0) {
         free(conn);
         return error_set(error, ERROR_SYSTEM, "%s", uv_strerror(result));

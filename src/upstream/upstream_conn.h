@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "tls/endpoint.h"
 
 #include <uv.h>
 
@@ -33,11 +34,18 @@ struct upstream_conn_events {
     void *context;
 };
 
-/* Connects within wait_ms, and sends the handshake. *conn belongs to the caller until failed or
- * upstream_conn_close. Fails with ERROR_MEMORY or ERROR_SYSTEM. */
+/* Where to connect to. */
+struct upstream_target {
+    struct address address;
+    struct tls_endpoint
+        *tls; /* for an address with TLS; borrowed as long as there are connections */
+};
+
+/* Connects within wait_ms, with TLS if the address says so, and sends the handshake. *conn belongs
+ * to the caller until failed or upstream_conn_close. Fails with ERROR_MEMORY or ERROR_SYSTEM. */
 ERROR_MUST_CHECK int upstream_conn_open(struct upstream_conn **conn, uv_loop_t *loop,
-    const struct address *address, unsigned wait_ms, const struct upstream_conn_events *events,
-    struct error *error);
+    const struct upstream_target *target, unsigned wait_ms,
+    const struct upstream_conn_events *events, struct error *error);
 
 #define UPSTREAM_CONN_CANT_SEND "out of memory: nothing can be sent"
 

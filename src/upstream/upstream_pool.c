@@ -308,8 +308,8 @@ static void upstream_pool_open(struct upstream_pool *pool, enum upstream_role ro
     pool->n_attempts++;
     pool->n_in_role[channel->role]++;
     upstream_channel_set_role(channel, role);
-    if (upstream_conn_open(
-            &channel->conn, pool->loop, pool->address, CONNECT_MS, &events, &error) != 0)
+    if (upstream_conn_open(&channel->conn, pool->loop, pool->target, CONNECT_MS, &events, &error) !=
+        0)
         upstream_channel_fail_attempt(channel, UPSTREAM_BROKEN, error.text);
 }
 
@@ -445,11 +445,12 @@ void upstream_pool_close(struct upstream_pool *pool)
 
 /* ---- start and end ---- */
 
-void upstream_pool_init(struct upstream_pool *pool, uv_loop_t *loop, const struct address *address,
-    const char *name, struct log *log, const struct upstream_pool_events *events)
+void upstream_pool_init(struct upstream_pool *pool, uv_loop_t *loop,
+    const struct upstream_target *target, const char *name, struct log *log,
+    const struct upstream_pool_events *events)
 {
     *pool = (struct upstream_pool){
-        .loop = loop, .address = address, .name = name, .log = log, .events = *events};
+        .loop = loop, .target = target, .name = name, .log = log, .events = *events};
     upstream_requests_init(&pool->requests);
     TAILQ_INIT(&pool->channels);
 }

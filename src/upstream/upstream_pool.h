@@ -59,7 +59,7 @@ struct upstream_pool_events {
 
 struct upstream_pool {
     uv_loop_t *loop;
-    const struct address *address;
+    const struct upstream_target *target;
     const char *name; /* of the upstream, for the log */
     struct log *log;
     struct upstream_pool_events events;
@@ -75,8 +75,9 @@ struct upstream_pool {
 };
 
 /* Prepares a pool without connections. What the arguments point to is borrowed. */
-void upstream_pool_init(struct upstream_pool *pool, uv_loop_t *loop, const struct address *address,
-    const char *name, struct log *log, const struct upstream_pool_events *events);
+void upstream_pool_init(struct upstream_pool *pool, uv_loop_t *loop,
+    const struct upstream_target *target, const char *name, struct log *log,
+    const struct upstream_pool_events *events);
 
 /* Frees the memory, when all channels are closed and no request is left. */
 void upstream_pool_deinit(struct upstream_pool *pool);

@@ -11,6 +11,7 @@
 
 #define PROTOCOL "PRSERVICE"
 #define PROTOCOL_VERSION "1.0"
+#define TLS_RECORD 0x16 /* the first byte of a client that speaks TLS */
 #define ANNOTATION_PREFIX "x-"
 
 const char *const handshake_annotation_names[HANDSHAKE_ANNOTATIONS] = {
@@ -111,9 +112,19 @@ static enum framer_result handshake_take_header(
     return FRAMER_MORE;
 }
 
+static bool handshake_is_tls(const struct framer *framer)
+{
+    return framer_pending(framer) > 0 && framer->input.bytes[framer->start] == TLS_RECORD;
+}
+
 enum framer_result handshake_read(
     struct handshake *handshake, struct framer *framer, struct error *error)
 {
+    handshake->is_tls = !handshake->has_protocol && handshake_is_tls(framer);
+    if (handshake->is_tls)
+        return error_set(error, FRAMER_LOST,
+            "the client speaks TLS, but this port does not: use the address without tls://, or the "
+            "port that has ',tls'");
     for (;;) {
         struct text line;
         enum framer_result result = framer_next_line(framer, HANDSHAKE_HEADER_BYTES, &line, error);

@@ -37,6 +37,7 @@ struct handshake {
     unsigned n_headers;  /* header lines that were read */
     bool needs_headers;  /* the client waits for the server's headers */
     bool is_from_server; /* the client is a server that asks its upstream */
+    bool is_tls;         /* the client begins with TLS, which its owner does not expect */
     bool is_xml_rpc;     /* the client is too old: its first line is that of XML-RPC */
     char *annotations[HANDSHAKE_ANNOTATIONS]; /* owned (handshake_release); NULL: not sent */
     size_t annotation_bytes;                  /* of them, together, also after their release */

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* What sessions have in common: certificates, keys and rules. */
+#ifndef PRSERVD_TLS_CONTEXT_H
+#define PRSERVD_TLS_CONTEXT_H
+
+#include "tls/tls.h"
+
+#include <openssl/ssl.h>
+
+struct tls_context {
+    SSL_CTX *ssl;
+    bool is_server;
+    int64_t expires_s;
+};
+
+/* Returns a client's last session, which the next one continues; NULL: there is none. Borrowed. */
+SSL_SESSION *tls_context_last_session(const struct tls_context *context);
+
+/* Writes what the library says of its last failure, after "what: ". Returns code. */
+int tls_describe_failure(struct error *error, int code, const char *what);
+
+#endif
