@@ -29,6 +29,12 @@ static inline void metric_add(struct metric *metric, uint64_t number)
     metric_set(metric, metric_get(metric) + number);
 }
 
+/* Counts up or down. One thread at a time. */
+static inline void metric_count(struct metric *metric, int change)
+{
+    metric_set(metric, metric_get(metric) + (uint64_t)change);
+}
+
 #define METRIC_BOUNDS 18
 
 enum metric_scale {

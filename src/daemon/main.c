@@ -115,6 +115,8 @@ static int daemon_create_server(struct daemon *daemon, struct error *error)
         .on_tick = activation_tell,
         .on_loss = daemon_exit_at_once,
         .upstream = options->has_upstream ? &options->upstream : NULL,
+        .forward = options->is_relay ? &options->forward : NULL,
+        .annotations = options->annotations,
         .http = settings->http,
         .n_http = settings->n_http,
         .commit = PRSERVD_COMMIT,
@@ -150,6 +152,11 @@ static void daemon_log_start(const struct options *options, struct log *log)
     char name[PATH_MAX];
     char name_read[PATH_MAX];
 
+    if (options->is_relay) {
+        address_format(&options->forward, upstream);
+        log_write(log, LOG_INFO, "prservd %s sends requests on to %s", PRSERVD_VERSION, upstream);
+        return;
+    }
     if (options->has_upstream)
         address_format(&options->upstream, upstream);
     store_name(settings->file, name, sizeof name);
@@ -317,6 +324,6 @@ int main(int argc, char **argv)
         status = daemon_carry_out(&options);
     else
         status = daemon_fail(&error, 2);
-    settings_release(&options.settings);
+    options_release(&options);
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include "audit/audit.h"
 #include "base/outage.h"
+#include "server/access.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -40,6 +41,7 @@ const char options_help[] =
     "        ,full                everything; the default\n"
     "        ,history             as --history, for this address alone\n"
     "        ,log                 also read only, see build hosts in the audit log\n"
+    "        ,tls                 have to use TLS (--tls-cert)\n"
     "        ,allow=NETWORK       come from there alone: 10.0.0.0/8, fd00::/64, 192.0.2.7; for a\n"
     "                             unix socket uid:NAME or gid:NAME; this and the next two may be\n"
     "                             repeated\n"
@@ -55,8 +57,22 @@ const char options_help[] =
     "      --stale-ok           read-only, on a standby (PostgreSQL): answer servers below this "
     "one\n"
     "                           all the same, from rows that may be old\n"
-    "  -u, --upstream HOST:PORT upstream server, whose revisions this server extends: x there,\n"
-    "                           x.y here [$PRSERV_UPSTREAM]\n"
+    "  -u, --upstream ADDRESS   upstream server, whose revisions this server extends: x there,\n"
+    "                           x.y here; HOST:PORT or tls://HOST:PORT [$PRSERV_UPSTREAM]\n"
+    "      --forward ADDRESS    be a relay, without a database: send all requests on to the "
+    "central\n"
+    "                           server HOST:PORT or tls://HOST:PORT, and wait while it is away\n"
+    "      --annotate NAME=VALUE\n"
+    "                           what a relay says of its clients, for the audit log: build-host\n"
+    "                           [the name of this machine], build-name, machine, distro, layers;\n"
+    "                           may be repeated\n"
+    "      --tls-cert FILE, --tls-key FILE\n"
+    "                           certificate, with its chain, and key (PEM): for addresses with\n"
+    "                           ',tls', and for an --upstream or --forward that asks for one;\n"
+    "                           SIGHUP reads them again\n"
+    "      --tls-client-ca FILE clients of addresses with ',tls' need a certificate of this CA\n"
+    "      --tls-ca FILE        who signs the certificate of tls://HOST:PORT in --upstream and\n"
+    "                           --forward [the system's CAs]\n"
     "      --http ADDRESS       address of the HTTP interface: metrics, health, JSON; HOST:PORT,\n"
     "                           [IPv6]:PORT or unix:///PATH; may be repeated [none]\n"
     "  -l, --log FILE           log file [standard error; prserv.log with --start]; SIGHUP\n"
@@ -107,7 +123,9 @@ const char options_help[] =
     "PRSERVD_AUDIT (on, off), PRSERVD_AUDIT_KEEP, PRSERVD_MAX_MESSAGE_BYTES,\n"
     "PRSERVD_MAX_MEMORY_BYTES, PRSERVD_MAX_CONNECTIONS,\n"
     "PRSERVD_MAX_REQUESTS_PER_SECOND_PER_ADDRESS, PRSERVD_IDLE_TIMEOUT, PRSERVD_HTTP (several "
-    "addresses separated by blanks).\n"
+    "addresses separated by blanks),\n"
+    "PRSERVD_FORWARD, PRSERVD_ANNOTATE (one), PRSERVD_TLS_CERT, PRSERVD_TLS_KEY,\n"
+    "PRSERVD_TLS_CLIENT_CA, PRSERVD_TLS_CA.\n"
     "\n"
     "SIGTERM and SIGINT end the server after it has answered the requests received so far.\n"
     "Exit status: 0 success, 1 failure, 2 the options can't be used.\n";
@@ -328,6 +346,75 @@ static int options_set_upstream(struct options *options, struct error *error)
     return 0;
 }
 
+/* Options of a server with a database. Variables of the environment may be there for another
+ * server. */
+static int options_check_relay(const struct options *options, struct error *error)
+{
+    static const enum setting_id of_database[] = {SETTING_FILE, SETTING_FILE_READ,
+        SETTING_READ_ONLY, SETTING_UPSTREAM, SETTING_SYNC, SETTING_STALE_OK, SETTING_NEW_DATABASE,
+        SETTING_ACCEPT_ROLLBACK, SETTING_STATE_DIR, SETTING_AUDIT, SETTING_AUDIT_KEEP};
+
+    for (size_t i = 0; i < sizeof of_database / sizeof *of_database; i++) {
+        if (options->given[of_database[i]])
+            return error_set(error, ERROR_INPUT,
+                "--forward: a relay has no database, so --%s can't be used with it",
+                settings_table[of_database[i]].name);
+    }
+    for (size_t i = 0; i < options->n_listeners; i++) {
+        const struct listener_options *listener = &options->listeners[i].options;
+
+        if (listener->rights == LISTENER_READ_ONLY ||
+            (listener->access && !access_list_is_empty(&listener->access->writers)))
+            return error_set(error, ERROR_INPUT,
+                "--forward: a relay can't make clients read-only; use an address of the central "
+                "server that has ',ro'");
+    }
+    return 0;
+}
+
+/* Makes the header lines of a relay; a name that is given replaces that of this machine. */
+static int options_set_annotations(struct options *options, struct error *error)
+{
+    const struct buffer *given = &options->settings.annotations;
+    char host[256] = "";
+
+    (void)gethostname(host, sizeof host - 1);
+    if (asprintf(&options->annotations, "%s%s%s%.*s", host[0] ? "x-build-host: " : "", host,
+            host[0] ? "\n" : "", (int)given->length, given->bytes ? given->bytes : "") >= 0)
+        return 0;
+    options->annotations = NULL;
+    return error_set_memory(error);
+}
+
+static int options_set_forward(struct options *options, struct error *error)
+{
+    const char *text = options->settings.forward;
+    char source[OPTION_BYTES];
+    struct error reason;
+
+    (void)options_source(options, SETTING_FORWARD, source);
+    if (!text || text[0] == '\0') {
+        if (!options->given[SETTING_ANNOTATE])
+            return 0;
+        return error_set(error, ERROR_INPUT, "--annotate: it needs --forward");
+    }
+    if (address_parse(&options->forward, text, &reason) != 0)
+        return error_set(error, ERROR_INPUT, "%s: %.400s", source, reason.text);
+    if (options->forward.is_unix || options->forward.port == 0)
+        return error_set(error, ERROR_INPUT,
+            "%s: '%s' can't be a central server; write HOST:PORT or tls://HOST:PORT", source, text);
+    options->is_relay = true;
+    if (options_check_relay(options, error) != 0)
+        return ERROR_INPUT;
+    return options_set_annotations(options, error);
+}
+
+void options_release(struct options *options)
+{
+    free(options->annotations);
+    settings_release(&options->settings);
+}
+
 static int options_set_memory(struct options *options, struct error *error)
 {
     struct settings *settings = &options->settings;
@@ -373,7 +460,9 @@ static int options_combine(struct options *options, struct error *error)
         result = options_set_listeners(options, error);
     if (result == 0)
         result = options_set_memory(options, error);
-    return result == 0 ? options_set_upstream(options, error) : result;
+    if (result == 0)
+        result = options_set_upstream(options, error);
+    return result == 0 ? options_set_forward(options, error) : result;
 }
 
 int options_read(struct options *options, int argc, char **argv, struct error *error)

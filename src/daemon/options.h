@@ -28,11 +28,17 @@ struct options {
     bool listens_by_default; /* no address was given: inherited sockets replace the default */
     bool has_upstream;
     struct address upstream;
+    bool is_relay;
+    struct address forward;
+    char *annotations; /* owned (options_release); of a relay */
 };
 
 /* Reads the command line, then the environment. Fails with ERROR_INPUT if they can't be used. */
 ERROR_MUST_CHECK int options_read(
     struct options *options, int argc, char **argv, struct error *error);
+
+/* Frees what the options hold. */
+void options_release(struct options *options);
 
 extern const char options_help[];
 

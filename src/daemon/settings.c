@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "daemon/listener_words.h"
+#include "wire/handshake.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -267,6 +268,31 @@ static int settings_set_max_memory_bytes(
         &settings->max_memory_bytes, value, MIN_MEMORY_BYTES, MAX_MEMORY_BYTES, error);
 }
 
+/* Adds an annotation: "machine=qemux86-64". */
+static int settings_set_annotate(struct settings *settings, const char *value, struct error *error)
+{
+    const char *equals = strchr(value, '=');
+    const struct text name = {
+        .bytes = value, .length = equals ? (size_t)(equals - value) : strlen(value)};
+
+    if (!equals || !handshake_is_annotation(name))
+        return error_set(error, ERROR_INPUT,
+            "'%.100s' is not NAME=VALUE with one of the names build-host, build-name, machine, "
+            "distro and layers",
+            value);
+    if (!text_is_utf8(text_of(equals)) || strpbrk(equals, "\r\n") ||
+        strlen(equals) > HANDSHAKE_ANNOTATION_BYTES)
+        return error_set(error, ERROR_INPUT,
+            "the value of %.*s is not a line of UTF-8 with at most %d bytes", (int)name.length,
+            value, HANDSHAKE_ANNOTATION_BYTES);
+    buffer_append_string(&settings->annotations, "x-");
+    buffer_append_text(&settings->annotations, name);
+    buffer_append_string(&settings->annotations, ": ");
+    buffer_append_string(&settings->annotations, equals + 1);
+    buffer_append_string(&settings->annotations, "\n");
+    return buffer_failed(&settings->annotations) ? error_set_memory(error) : 0;
+}
+
 /* ---- the table ---- */
 
 const struct setting settings_table[SETTINGS] = {
@@ -314,6 +340,9 @@ const struct setting settings_table[SETTINGS] = {
     [SETTING_IDLE_TIMEOUT] = {"idle-timeout", "PRSERVD_IDLE_TIMEOUT",
         .set = settings_set_idle_timeout},
     [SETTING_HTTP] = {"http", "PRSERVD_HTTP", .set = settings_set_http},
+    [SETTING_FORWARD] = {"forward", "PRSERVD_FORWARD",
+        .string_at = offsetof(struct settings, forward)},
+    [SETTING_ANNOTATE] = {"annotate", "PRSERVD_ANNOTATE", .set = settings_set_annotate},
     [SETTING_TLS_CERT] = {"tls-cert", "PRSERVD_TLS_CERT",
         .string_at = offsetof(struct settings, tls_certificate), .empty = NO_FILE},
     [SETTING_TLS_KEY] = {"tls-key", "PRSERVD_TLS_KEY",
@@ -348,4 +377,5 @@ void settings_release(struct settings *settings)
 {
     for (size_t i = 0; i < settings->n_binds; i++)
         listener_words_release(&settings->binds[i].options);
+    buffer_free(&settings->annotations);
 }

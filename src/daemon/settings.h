@@ -7,6 +7,7 @@
 #define PRSERVD_SETTINGS_H
 
 #include "base/address.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "server/server.h"
@@ -42,6 +43,8 @@ enum setting_id {
     SETTING_MAX_REQUESTS,
     SETTING_IDLE_TIMEOUT,
     SETTING_HTTP,
+    SETTING_FORWARD,
+    SETTING_ANNOTATE,
     SETTING_TLS_CERT,
     SETTING_TLS_KEY,
     SETTING_TLS_CLIENT_CA,
@@ -82,6 +85,8 @@ struct settings {
     unsigned idle_timeout_s;
     struct address http[SETTINGS_MAX_HTTP];
     size_t n_http;
+    const char *forward;       /* not checked yet */
+    struct buffer annotations; /* header lines; owned */
     const char *tls_certificate;
     const char *tls_key;
     const char *tls_client_ca;

@@ -163,6 +163,8 @@ static void exposition_database(struct exposition *to, struct http *http)
     exposition_gauge(to, "prservd_ready", "Whether /readyz answers 200.",
         metric_get(&check->is_readable) != 0 &&
             source->is_ready(source->context, reason, sizeof reason));
+    if (source->relay)
+        return; /* it has no database */
     exposition_gauge(to, "prservd_database_up", "Whether the database can be read.",
         metric_get(&check->is_readable));
     if (source->find_rows(source->context, &rows, &is_estimate))
@@ -208,6 +210,29 @@ static void exposition_upstream(struct exposition *to, const struct upstream_met
         "Time from asking the upstream to its answer.", METRIC_DURATION, upstream->round_trip_us);
 }
 
+static void exposition_relay(struct exposition *to, const struct relay_metrics *relay)
+{
+    if (!relay)
+        return;
+    exposition_gauge(to, "prservd_forward_up",
+        "0 while the central server is known to be away; it is noticed when a request needs it.",
+        metric_get(&relay->is_up));
+    exposition_gauge(to, "prservd_forward_connections", "Connections to the central server.",
+        metric_get(&relay->n_connections));
+    exposition_gauge(to, "prservd_forward_waiting",
+        "Requests that wait for an answer of the central server.", metric_get(&relay->n_waiting));
+    exposition_family(to, "prservd_forward_requests", "counter", "Requests that were sent on.");
+    buffer_append_format(to->out,
+        "prservd_forward_requests_total{result=\"ok\"} %" PRIu64
+        "\nprservd_forward_requests_total{result=\"error\"} %" PRIu64 "\n",
+        metric_get(&relay->n_answered), metric_get(&relay->n_failed));
+    exposition_counter(to, "prservd_forward_repeated",
+        "Requests that were sent again, because a connection broke.",
+        metric_get(&relay->n_repeated));
+    exposition_one_histogram(to, "prservd_forward_round_trip_seconds",
+        "Time from sending a request on to its answer.", METRIC_DURATION, &relay->round_trip_us);
+}
+
 static void exposition_process(struct exposition *to, const struct http *http)
 {
     struct process_figures figures;
@@ -238,6 +263,7 @@ void exposition_write(struct http *http, bool is_open_metrics, struct buffer *ou
     exposition_database(&to, http);
     exposition_audit(&to, source);
     exposition_upstream(&to, source->upstream);
+    exposition_relay(&to, source->relay);
     exposition_process(&to, http);
     if (is_open_metrics)
         buffer_append_string(out, "# EOF\n");

@@ -67,8 +67,11 @@ static int worker_read(struct http *http, struct error *error)
         .end = &none + 1,
         .describe = worker_describe,
         .until_ms = clock_ms() + READ_MS};
-    int result = worker_open_store(http, error);
+    int result;
 
+    if (http->source.relay)
+        return 0; /* it has no database */
+    result = worker_open_store(http, error);
     if (result != 0)
         return result;
     result = store_begin_read(http->store, &batch, STORE_BLOCK, error);
@@ -106,7 +109,8 @@ static void worker_check(struct http *http)
     }
     metric_set(&check->began_ms, 0);
     atomic_store(&http->deadline_ms, clock_ms() + COUNT_MS);
-    if (result == 0 && http->source.count_rows(http->source.context, http->store, &error) != 0)
+    if (result == 0 && !http->source.relay &&
+        http->source.count_rows(http->source.context, http->store, &error) != 0)
         log_often(http->log, LOG_WARNING, "Can't count the rows for the metrics: %s", error.text);
 }
 

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* One allocation holds a call with the parts that its kind of request needs: a ping has none, a
- * look-up a job, a get-pr below an upstream a job and a look-up, an export a job and pieces. */
 #include "server/call.h"
 
 #include "audit/report.h"
@@ -10,18 +8,16 @@
 #include "server/call_answer.h"
 #include "server/call_audit.h"
 #include "server/call_log.h"
+#include "server/call_relay.h"
 #include "upstream/upstream.h"
 #include "wire/codec.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* While the upstream is asked, a request is held this many times: as a key and in two messages, in
  * which its characters may be escaped. */
 #define ASKING_FACTOR 8
-
-static_assert(sizeof(struct call) < 300, "a ping needs no more than a struct call");
 
 /* ---- memory ---- */
 
@@ -40,6 +36,8 @@ static size_t call_memory_of(const struct call *call)
 
     if (call->reading)
         bytes += call->reading->text.capacity;
+    if (call->relayed)
+        bytes += call->relayed->piece.capacity;
     if (call->job)
         bytes += call->job->piece.capacity;
     if (call->job && call->pieces)
@@ -90,114 +88,6 @@ static void call_move(struct call *call, enum call_stage stage)
 
 /* ---- start and end ---- */
 
-static bool call_needs_job(enum request_kind kind, bool is_read_only)
-{
-    return kind != REQUEST_PING && kind != REQUEST_IS_READONLY && kind != REQUEST_KINDS &&
-           !(kind == REQUEST_IMPORT_ONE && is_read_only);
-}
-
-/* The parts that a request needs. */
-struct call_parts {
-    bool has_job;
-    bool has_lookup;
-    bool has_pieces;
-};
-
-static struct call_parts call_parts_of(
-    const struct server_context *server, enum request_kind kind, bool is_read_only)
-{
-    return (struct call_parts){
-        .has_job = call_needs_job(kind, is_read_only),
-        .has_lookup = kind == REQUEST_GET_PR && server->upstream,
-        .has_pieces = kind == REQUEST_EXPORT || request_is_report(kind),
-    };
-}
-
-/* Allocates a call with these parts, and more_bytes. Returns NULL if there is no memory. */
-static struct call *call_allocate(const struct server_context *server,
-    const struct session_client *client, const struct call_parts *parts, size_t more_bytes)
-{
-    size_t own_bytes = sizeof(struct call) + (parts->has_job ? sizeof(struct job) : 0) +
-                       (parts->has_lookup ? sizeof(struct call_lookup) : 0) +
-                       (parts->has_pieces ? sizeof(struct call_export) : 0) + more_bytes;
-    struct call *call = calloc(1, own_bytes);
-
-    if (!call)
-        return NULL;
-    call->server = server;
-    call->client = client;
-    call->is_read_only = client->is_read_only;
-    call->is_from_server = client->is_from_server;
-    call->own_bytes = own_bytes;
-    call->arrived_us = clock_us();
-    return call;
-}
-
-/* Sets the request and its parts. */
-static void call_set_request(
-    struct call *call, const struct request *request, const struct call_parts *parts)
-{
-    call->request = *request;
-    if (parts->has_job) {
-        call->job = (struct job *)(call + 1);
-        call->job->budget = call->server->budget;
-        call->job->arrived_ms = call->arrived_us / 1000;
-        call->job->shows_peers = call->client->shows_peers;
-    }
-    if (parts->has_lookup)
-        call->lookup = (struct call_lookup *)(call->job + 1);
-    if (parts->has_pieces)
-        call->pieces = (struct call_export *)(call->job + 1);
-}
-
-struct call *call_create(const struct server_context *server, const struct session_client *client,
-    struct request *request, size_t message_bytes)
-{
-    const struct call_parts parts = call_parts_of(server, request->kind, client->is_read_only);
-    struct call *call = call_allocate(server, client, &parts, 0);
-
-    if (!call) {
-        codec_release(request);
-        return NULL;
-    }
-    call->message_bytes = message_bytes;
-    call_set_request(call, request, &parts);
-    return call;
-}
-
-/* ---- READING ---- */
-
-static void call_on_read(void *context)
-{
-    struct call *call = context;
-    const struct request *request = &call->reading->request;
-    const struct call_parts parts = call_parts_of(call->server, request->kind, call->is_read_only);
-
-    call_set_request(call, request, &parts);
-    call->moved(call, CALL_READING);
-}
-
-/* The parts of its request are not known yet, so there is room for all. */
-struct call *call_create_long(
-    const struct server_context *server, const struct session_client *client, struct buffer message)
-{
-    static const struct call_parts all = {true, true, true};
-    struct call *call = call_allocate(server, client, &all, sizeof *call->reading);
-
-    if (!call) {
-        buffer_free(&message);
-        return NULL;
-    }
-    call->request.kind = REQUEST_KINDS;
-    call->message_bytes = message.length;
-    call->reading =
-        (struct message_reading *)((char *)call + call->own_bytes - sizeof *call->reading);
-    call->reading->text = message;
-    call->reading->done = call_on_read;
-    call->reading->context = call;
-    return call;
-}
-
 void call_read(struct call *call)
 {
     call_set_stage(call, CALL_READING);
@@ -216,7 +106,9 @@ static void call_release_values(struct call *call)
 void call_free(struct call *call)
 {
     call_set_held(call, 0, 0);
-    if (call->pieces)
+    if (call->relayed)
+        call_relay_free(call);
+    else if (call->pieces)
         exports_close(call->server->exports, &call->pieces->turn);
     if (call->job) {
         executor_end_export(call->server->executor, call->job);
@@ -325,6 +217,10 @@ static void call_ask_again(struct call *call)
 
 bool call_cancel(struct call *call)
 {
+    if (call->relayed && call->stage == CALL_RUNNING) {
+        call_relay_cancel(call);
+        return true;
+    }
     if (call->stage == CALL_RUNNING && call->pieces)
         return exports_cancel(call->server->exports, &call->pieces->turn);
     if (call->stage != CALL_ASKING)
@@ -374,6 +270,8 @@ static void call_check_database(struct call *call)
 
 void call_end_waiting(struct call *call)
 {
+    if (call->relayed)
+        call_relay_end_waiting(call);
     if (call->job)
         executor_cancel(call->server->executor, call->job);
     if (call->stage == CALL_ASKING)
@@ -382,7 +280,9 @@ void call_end_waiting(struct call *call)
 
 void call_start(struct call *call)
 {
-    if (!call->job) {
+    if (call->relayed) {
+        call_set_stage(call, CALL_READY);
+    } else if (!call->job) {
         call_make_answer(call);
         call_set_stage(call, CALL_ANSWERED);
     } else if (!call->lookup) {
@@ -471,8 +371,18 @@ static void call_on_piece(struct job *job, void *context)
         call_end_run(call);
 }
 
+void call_finish_relayed(struct call *call)
+{
+    call_move(call, CALL_ANSWERED);
+}
+
 void call_run(struct call *call)
 {
+    if (call->relayed) {
+        call_set_stage(call, CALL_RUNNING);
+        call_relay_run(call);
+        return;
+    }
     if (call->pieces) {
         call_prepare_job(call, JOB_SCAN, &call->request, call_on_piece, CALL_RUNNING);
         call_request_piece(call);
@@ -489,7 +399,8 @@ enum call_written call_write(struct call *call, struct buffer *out)
     if (buffer_failed(&call->answer))
         return CALL_BROKEN;
     if (call->pieces && call->answer.length == 0) {
-        const enum call_written written = call_answer_piece(call, out);
+        const enum call_written written =
+            call->relayed ? call_relay_write_pieces(call, out) : call_answer_piece(call, out);
 
         call_count(call);
         return written;

@@ -93,6 +93,7 @@ struct call {
     struct call_lookup *lookup;
     struct call_export *pieces;
     struct message_reading *reading; /* of a long message */
+    struct call_relayed *relayed;    /* of a relay */
 
     /* Called when the call has taken more or less from the budget: held_bytes was before_bytes. */
     void (*charged)(const struct call *call, size_t before_bytes);
@@ -137,6 +138,9 @@ void call_refuse(struct call *call, const char *reason);
 
 /* Lets the executor answer a call that is READY, or make the next piece of an export. */
 void call_run(struct call *call);
+
+/* Continues after the central server has answered a call of a relay, or has sent a piece. */
+void call_finish_relayed(struct call *call);
 
 enum call_written {
     CALL_WRITTEN,       /* all of the answer */

@@ -52,6 +52,8 @@ static void fields_add_duration(struct fields *fields, const struct call *call)
 
 static void fields_add_result(struct fields *fields, const struct call *call)
 {
+    if (call->relayed)
+        return; /* the answer is not read here */
     if (call->request.kind == REQUEST_TEST_PACKAGE)
         fields_add(fields, "value", text_of(call->job->found ? "true" : "false"));
     else if (call->request.kind == REQUEST_IMPORT_ONE)

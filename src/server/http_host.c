@@ -18,6 +18,7 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,8 +51,11 @@ static int http_host_open_store(
     void *context, const atomic_ullong *deadline_ms, struct store **store, struct error *error)
 {
     const struct http_host *host = context;
-    struct store_options options = *executor_store_options(host->server.executor);
+    struct store_options options;
 
+    if (host->server.relay)
+        return error_set(error, ERROR_STORE, "a relay has no database: ask the central server");
+    options = *executor_store_options(host->server.executor);
     options.read_deadline_ms = deadline_ms;
     options.wait_ms = STORE_WAIT_MS;
     return store_open(store, &options, STORE_READER, error);
@@ -60,8 +64,13 @@ static int http_host_open_store(
 static bool http_host_is_ready(void *context, char *reason, size_t size)
 {
     const struct http_host *host = context;
-    struct readiness *readiness = executor_readiness(host->server.executor);
+    struct readiness *readiness;
 
+    if (host->server.relay) {
+        (void)snprintf(reason, size, "the central server is away");
+        return metric_get(&relay_metrics(host->server.relay)->is_up) != 0;
+    }
+    readiness = executor_readiness(host->server.executor);
     return !readiness || readiness_is_ready(readiness, reason, size);
 }
 
@@ -69,6 +78,8 @@ static bool http_host_find_rows(void *context, uint64_t *rows, bool *is_estimate
 {
     const struct http_host *host = context;
 
+    if (host->server.relay)
+        return false;
     return row_count_find(executor_row_count(host->server.executor), rows, is_estimate);
 }
 
@@ -113,8 +124,9 @@ static void http_host_on_status_wanted(uv_async_t *async)
     if (host->wants_status) {
         struct stats_view view = {.shows_listeners = true};
 
-        (void)row_count_find(
-            executor_row_count(host->server.executor), &view.rows, &view.rows_estimated);
+        if (!host->server.relay)
+            (void)row_count_find(
+                executor_row_count(host->server.executor), &view.rows, &view.rows_estimated);
         buffer_reset(&host->status, BUFFER_KEEP_BYTES);
         stats_write(host->server.stats, &view, &host->status);
         host->wants_status = false;
@@ -265,10 +277,12 @@ static void http_host_log_addresses(const struct http_host *host)
 int http_host_start(struct http_host *host, const struct server_context *server, const char *commit,
     struct error *error)
 {
-    struct readiness *readiness = executor_readiness(server->executor);
-    const struct store_options *store = executor_store_options(server->executor);
-    const bool has_audit =
-        server->audit || server->read_only; /* of which another server may write one */
+    const bool has_database = server->executor != NULL;
+    struct readiness *readiness = has_database ? executor_readiness(server->executor) : NULL;
+    const struct store_options *store =
+        has_database ? executor_store_options(server->executor) : NULL;
+    /* Of a read-only database, another server may write one. */
+    const bool has_audit = server->audit || server->read_only;
     int result = has_audit ? audit_reports_create(&host->reports, store, error) : 0;
     const struct http_options options = {
         .sockets = host->sockets,
@@ -278,11 +292,12 @@ int http_host_start(struct http_host *host, const struct server_context *server,
                 .context = host,
                 .version = PRSERVD_VERSION,
                 .commit = commit,
-                .file = store_kind_of(store->file) == STORE_SQLITE ? store->file : NULL,
+                .file = store && store_kind_of(store->file) == STORE_SQLITE ? store->file : NULL,
                 .metrics = server->stats->metrics,
                 .commits = readiness ? &readiness->metrics : NULL,
                 .is_rolled_back = readiness ? &readiness->is_rolled_back : NULL,
                 .upstream = server->upstream ? upstream_metrics(server->upstream) : NULL,
+                .relay = server->relay ? relay_metrics(server->relay) : NULL,
                 .reports = host->reports ? audit_reports_functions(host->reports) : NULL,
                 .open_store = http_host_open_store,
                 .is_ready = http_host_is_ready,

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "exec/readiness.h"
+#include "relay/relay.h"
 #include "server/metrics.h"
 #include "server/reports.h"
 #include "store/store.h"
@@ -42,6 +43,7 @@ struct http_source {
     const struct commit_metrics *commits;    /* NULL: read-only */
     const struct metric *is_rolled_back;     /* likewise */
     const struct upstream_metrics *upstream; /* NULL: none */
+    const struct relay_metrics *relay;       /* likewise */
     const struct reports *reports;           /* NULL: no audit log */
 
     /* Opens a connection for reading. It is not used by anybody else. Reading ends at *deadline_ms

@@ -9,25 +9,14 @@
  * only this stop causes: requests may continue to wait for the upstream or for a lock, and what
  * has no answer after SERVER_STOP_MS is closed without one. BitBake's client then asks again at
  * once, and waits in the backlog. */
-#include "server/server.h"
+#include "server/server_state.h"
 
-#include "audit/audit.h"
 #include "base/clock.h"
-#include "base/heap.h"
-#include "exec/executor.h"
 #include "server/connection.h"
-#include "server/http_host.h"
-#include "server/listener.h"
-#include "server/message_reader.h"
-#include "server/server_context.h"
-#include "server/server_tls.h"
-#include "server/stats.h"
 #include "server/thread_pool.h"
-#include "upstream/upstream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #define DEADLINE_CHECK_MS 1000
@@ -35,34 +24,9 @@
 #define CLOSE_MS 500        /* for libuv to close its handles */
 #define MAX_ROUNDS_A_TURN 4 /* of work that makes more work, before input is read again */
 
-struct server {
-    struct server_options options;
-    uv_loop_t loop;
-    struct executor *executor;
-    struct upstream *upstream;
-    struct audit *audit; /* NULL: none */
-    struct listeners listeners;
-    struct connections connections;
-    struct budget budget;
-    struct heap heap;
-    struct exports exports;
-    struct message_reader messages;
-    struct stats stats;
-    struct metrics metrics;
-    struct http_host *http; /* NULL: none */
-    struct server_tls tls;
-    uv_async_t jobs_done;
-    uv_async_t stop_asked;
-    uv_work_t pool_start;
-    uv_prepare_t turn_end;
-    uv_idle_t busy; /* while active, the loop does not wait */
-    uv_timer_t deadline_timer;
-    uint64_t stop_deadline_ms; /* while connections.is_stopping */
-};
-
 /* ---- events ---- */
 
-static void server_wake(void *jobs_done)
+void server_wake(void *jobs_done)
 {
     (void)uv_async_send(jobs_done);
 }
@@ -96,7 +60,7 @@ static bool server_is_full(void *context)
     return connections_are_full(&server->connections);
 }
 
-static void server_on_connection_closed(void *context)
+void server_on_connection_closed(void *context)
 {
     struct server *server = context;
 
@@ -121,6 +85,21 @@ static void server_publish(struct server *server)
     metric_set(&metrics->memory_used_bytes, budget_used(&server->budget));
 }
 
+/* Works on what was asked for. Returns true if that has made more work. */
+static bool server_work(struct server *server)
+{
+    bool has_more = false;
+
+    if (server->relay) {
+        relay_turn(server->relay);
+        return false;
+    }
+    if (server->upstream && upstream_turn(server->upstream))
+        has_more = true;
+    exports_turn(&server->exports);
+    return executor_turn(server->executor) || has_more;
+}
+
 /* Does the work of a turn, after the events of the loop and before it waits. */
 static void server_on_turn_end(uv_prepare_t *prepare)
 {
@@ -129,10 +108,7 @@ static void server_on_turn_end(uv_prepare_t *prepare)
 
     for (int round = 0; round < MAX_ROUNDS_A_TURN && has_more; round++) {
         has_more = connections_turn(&server->connections, connection_process);
-        if (server->upstream && upstream_turn(server->upstream))
-            has_more = true;
-        exports_turn(&server->exports);
-        if (executor_turn(server->executor))
+        if (server_work(server))
             has_more = true;
     }
     server_publish(server);
@@ -147,15 +123,26 @@ static void server_on_turn_end(uv_prepare_t *prepare)
 /* Refuses requests that wait for the upstream or for a lock. */
 static void server_refuse_waiting(struct server *server)
 {
-    executor_begin_shutdown(server->executor);
+    if (server->relay)
+        relay_refuse_waiting(server->relay);
+    if (server->executor)
+        executor_begin_shutdown(server->executor);
     if (server->upstream)
         upstream_refuse(server->upstream, "the server is stopping");
+}
+
+static bool server_is_ready(const struct server *server, char *reason, size_t size)
+{
+    struct readiness *readiness = server->relay ? NULL : executor_readiness(server->executor);
+
+    if (server->relay)
+        return relay_is_up(server->relay, reason, size);
+    return !readiness || readiness_is_ready(readiness, reason, size);
 }
 
 /* Tells in a line how the server is, for the service manager. */
 static void server_tell(struct server *server)
 {
-    struct readiness *readiness = executor_readiness(server->executor);
     uint64_t n_requests = 0;
     char reason[300];
     char summary[400];
@@ -164,7 +151,7 @@ static void server_tell(struct server *server)
         return;
     for (int kind = 0; kind < REQUEST_KINDS; kind++)
         n_requests += server->stats.requests[kind];
-    if (readiness && !readiness_is_ready(readiness, reason, sizeof reason))
+    if (!server_is_ready(server, reason, sizeof reason))
         (void)snprintf(summary, sizeof summary, "Not ready: %s", reason);
     else
         (void)snprintf(summary, sizeof summary, "Ready: %zu clients, %llu requests so far",
@@ -177,7 +164,8 @@ static void server_check_deadlines(uv_timer_t *timer)
     struct server *server = timer->data;
 
     log_catch_up(server->options.log);
-    executor_tick(server->executor);
+    if (server->executor)
+        executor_tick(server->executor);
     if (server->audit)
         audit_tick(server->audit);
     server_tell(server);
@@ -226,170 +214,6 @@ static void server_start_handles(struct server *server)
     (void)uv_prepare_start(&server->turn_end, server_on_turn_end);
     (void)uv_timer_start(
         &server->deadline_timer, server_check_deadlines, DEADLINE_CHECK_MS, DEADLINE_CHECK_MS);
-}
-
-/* Returns whether an IPv6 listener must leave IPv4 to another listener on the same port. */
-static bool server_is_v6_only(const struct server_options *options, const struct address *address)
-{
-    for (size_t i = 0; i < options->n_listeners; i++) {
-        const struct address *other = &options->listeners[i].address;
-
-        if (!other->is_unix && other->port == address->port && !strchr(other->host, ':'))
-            return true;
-    }
-    return false;
-}
-
-static int server_bind_all(struct server *server, struct error *error)
-{
-    const struct server_options *options = &server->options;
-    int result = 0;
-
-    for (size_t i = 0; i < options->n_listeners && result == 0; i++) {
-        const struct server_listener *listener = &options->listeners[i];
-
-        result = listeners_bind(&server->listeners, &listener->address, &listener->options,
-            server_is_v6_only(options, &listener->address), error);
-    }
-    for (size_t i = 0; i < options->n_inherited && result == 0; i++)
-        result = listeners_adopt(&server->listeners, options->inherited[i].descriptor,
-            &options->inherited[i].options, error);
-    if (result == 0 && options->n_http > 0)
-        result = http_host_bind(server->http, options->http, options->n_http, error);
-    return result;
-}
-
-/* Returns whether anything is limited for an address. */
-static bool server_counts_addresses(const struct server_options *options)
-{
-    bool counts = options->max_requests_per_second_per_address > 0;
-
-    for (size_t i = 0; i < options->n_listeners; i++)
-        counts = counts || options->listeners[i].options.max_connections_per_address > 0;
-    for (size_t i = 0; i < options->n_inherited; i++)
-        counts = counts || options->inherited[i].options.max_connections_per_address > 0;
-    return counts;
-}
-
-static void server_init_connections(struct server *server)
-{
-    const struct server_context context = {
-        .executor = server->executor,
-        .upstream = server->upstream,
-        .audit = server->audit,
-        .log = server->options.log,
-        .read_only = server->options.read_only,
-        .history = server->options.history,
-        .has_replica = server->options.file_read != NULL,
-        .max_message_bytes = server->options.max_message_bytes,
-        .messages = &server->messages,
-        .stats = &server->stats,
-        .budget = &server->budget,
-        .exports = &server->exports,
-    };
-
-    server->stats.database =
-        store_kind_of(server->options.file) == STORE_POSTGRESQL ? "postgresql" : "sqlite";
-    server->stats.started_ms = clock_ms();
-    server->stats.metrics = &server->metrics;
-    metric_set(&server->metrics.turned_ms, clock_ms());
-    metric_set(&server->metrics.memory_limit_bytes, server->options.max_memory_bytes);
-    server->stats.connections = &server->connections;
-    server->stats.listeners = &server->listeners;
-    budget_init(&server->budget, server->options.max_memory_bytes);
-    exports_init(&server->exports, server->executor, &server->budget);
-    message_reader_init(&server->messages, &server->loop);
-    connections_init(&server->connections, &server->loop, &context,
-        server->options.max_message_bytes, server_on_connection_closed, server);
-    server->connections.max_connections = server->options.max_connections;
-    server->connections.idle_ms = (uint64_t)server->options.idle_timeout_s * 1000;
-    server->connections.tls = server->tls.listeners;
-    server->connections.counts_addresses = server_counts_addresses(&server->options);
-    address_limits_init(
-        &server->connections.limits, server->options.max_requests_per_second_per_address);
-}
-
-/* Returns the name of the database, for the upstream. */
-static const char *server_instance(void *context)
-{
-    const struct server *server = context;
-
-    return executor_instance(server->executor);
-}
-
-/* Starts the audit log, and notes rows that the start has taken over. */
-static int server_start_audit(struct server *server, struct error *error)
-{
-    const struct audit_options options = {
-        .file = server->options.file,
-        .keep_days = server->options.audit_keep_days,
-        .log = server->options.log,
-    };
-    const uint64_t n_taken_over = executor_taken_over(server->executor);
-    char rows[24];
-    int result;
-
-    if (!server->options.audit || server->options.read_only)
-        return 0;
-    result = audit_start(&server->audit, &options, error);
-    if (result != 0 || n_taken_over == 0)
-        return result;
-    (void)snprintf(rows, sizeof rows, "%llu", (unsigned long long)n_taken_over);
-    audit_note_revision(
-        server->audit, &(struct audit_revision){.request = AUDIT_TAKEOVER, .value = text_of(rows)});
-    return 0;
-}
-
-/* Returns whether libuv's threads are needed: to resolve names, or to read long messages. */
-static bool server_needs_threads(const struct server_options *options)
-{
-    return options->upstream || options->max_message_bytes > MESSAGE_READER_LEAST_BYTES;
-}
-
-int server_open(struct server *server, struct error *error)
-{
-    const struct server_options *options = &server->options;
-    const struct store_options store_options = {
-        .file = options->file,
-        .file_read = options->file_read,
-        .read_only = options->read_only,
-        .sync = options->sync,
-        .stale_ok = options->stale_ok,
-        .patience_ms = options->patience_ms,
-        .new_database = options->new_database,
-        .accept_rollback = options->accept_rollback,
-        .state_dir = options->state_dir,
-        .log = options->log,
-        .tell_waiting = options->tell_waiting,
-        .tell_context = options->tell_context,
-        .on_loss = options->on_loss,
-    };
-    struct upstream_options upstream_options = {
-        .address = options->upstream,
-        .patience_ms = options->patience_ms,
-        .log = options->log,
-        .instance = server_instance,
-        .context = server,
-    };
-    int result = server_tls_open(&server->tls, options, error);
-
-    upstream_options.tls = server->tls.upstream;
-    if (result == 0)
-        result = server_bind_all(server, error);
-    if (result == 0)
-        result = executor_create(
-            &server->executor, &store_options, server_wake, &server->jobs_done, error);
-    if (result == 0 && server_needs_threads(options))
-        result = thread_pool_start(&server->loop, &server->pool_start, error);
-    if (result == 0 && options->upstream)
-        result = upstream_create(&server->upstream, &server->loop, &upstream_options, error);
-    if (result == 0)
-        result = server_start_audit(server, error);
-    if (result == 0)
-        server_init_connections(server);
-    if (result == 0 && server->http)
-        result = http_host_start(server->http, &server->connections.server, options->commit, error);
-    return result;
 }
 
 void server_prepare_process(void)
@@ -456,8 +280,9 @@ void server_run(struct server *server)
 static void server_close_handles(struct server *server)
 {
     http_host_stop(server->http);
-    if (server->executor)
-        server_refuse_waiting(server);
+    server_refuse_waiting(server);
+    if (server->relay)
+        relay_refuse(server->relay, "the server is stopping");
     if (server->upstream)
         (void)upstream_turn(server->upstream);
     message_reader_close(&server->messages);
@@ -467,6 +292,8 @@ static void server_close_handles(struct server *server)
     server->audit = NULL;
     upstream_close(server->upstream);
     server->upstream = NULL;
+    relay_close(server->relay);
+    server->relay = NULL;
     listeners_close(&server->listeners);
     http_host_free(server->http);
     server->http = NULL;

@@ -59,7 +59,11 @@ struct server_options {
     void (*on_tick)(const char *summary);
     void (*on_loss)(void);          /* on any thread; as in struct store_options */
     const struct address *upstream; /* NULL: none */
-    const struct address *http;     /* addresses of the HTTP interface; borrowed */
+    /* The central server of a relay, which has no database: what is said about one above is not
+     * used. NULL: this server is none. */
+    const struct address *forward;
+    const char *annotations;    /* header lines for the central server; borrowed */
+    const struct address *http; /* addresses of the HTTP interface; borrowed */
     size_t n_http;
     const char *commit; /* of this program; borrowed */
     struct log *log;

@@ -7,6 +7,7 @@
 #include "base/budget.h"
 #include "base/log.h"
 #include "exec/executor.h"
+#include "relay/relay.h"
 #include "server/exports.h"
 #include "server/message_reader.h"
 #include "server/stats.h"
@@ -19,6 +20,7 @@ struct server_context {
     struct executor *executor;
     struct upstream *upstream; /* NULL: none */
     struct audit *audit;       /* NULL: none */
+    struct relay *relay;       /* NULL: this server is none. Otherwise there is no executor. */
     struct log *log;
     bool read_only;           /* whether the database is */
     bool history;             /* get-pr and test-pr are answered in history mode */

@@ -12,11 +12,18 @@ static bool server_tls_is_listened_for(const struct server_options *options)
     return has_tls;
 }
 
+static bool server_tls_is_connected_with(const struct server_options *options)
+{
+    const struct address *address = options->forward ? options->forward : options->upstream;
+
+    return address && address->is_tls;
+}
+
 /* Refuses files that nothing uses: whoever names them expects more than they do. */
 static int server_tls_check(const struct server_options *options, struct error *error)
 {
     const bool listens = server_tls_is_listened_for(options);
-    const bool connects = options->upstream && options->upstream->is_tls;
+    const bool connects = server_tls_is_connected_with(options);
 
     if (options->tls_key && !options->tls_certificate)
         return error_set(error, ERROR_INPUT, "--tls-key: it needs --tls-cert");
@@ -25,12 +32,14 @@ static int server_tls_check(const struct server_options *options, struct error *
             error, ERROR_INPUT, "an address with ',tls' needs --tls-cert, and --tls-key");
     if (options->tls_certificate && !listens && !connects)
         return error_set(error, ERROR_INPUT,
-            "--tls-cert: no address has ',tls', and there is no upstream with tls://");
+            "--tls-cert: no address has ',tls', and there is no --upstream or --forward with "
+            "tls://");
     if (options->tls_client_ca && !listens)
         return error_set(error, ERROR_INPUT, "--tls-client-ca: no address has ',tls'");
     if (options->tls_ca && !connects)
         return error_set(error, ERROR_INPUT,
-            "--tls-ca: there is no upstream with tls:// (for clients: --tls-client-ca)");
+            "--tls-ca: there is no --upstream or --forward with tls:// (for clients: "
+            "--tls-client-ca)");
     return 0;
 }
 
@@ -47,7 +56,7 @@ int server_tls_open(
 
     if (result == 0 && server_tls_is_listened_for(options))
         result = tls_endpoint_create(&tls->listeners, &listeners, options->log, error);
-    if (result == 0 && options->upstream && options->upstream->is_tls)
+    if (result == 0 && server_tls_is_connected_with(options))
         result = tls_endpoint_create(&tls->upstream, &upstream, options->log, error);
     return result;
 }

@@ -133,6 +133,8 @@ static void session_free_if_unused(struct session *session)
         return;
     buffer_free(&session->client.annotations);
     buffer_free(&session->client.subject);
+    if (session->server->relay && session->client.pool != relay_shared_pool(session->server->relay))
+        relay_pool_close(session->client.pool);
     free(session);
 }
 
@@ -408,6 +410,8 @@ struct session *session_open(const struct server_context *server,
     session->client.rights = session_rights(&session->client);
     session->progress = progress;
     session->context = context;
+    if (server->relay)
+        session->client.pool = relay_shared_pool(server->relay);
     TAILQ_INIT(&session->calls);
     return session;
 }
@@ -430,9 +434,28 @@ void session_set_subject(struct session *session, const char *subject)
     session->client.host = buffer_text(&session->client.subject);
 }
 
+/* Gives a client whose opening says something about it connections of its own, with that in their
+ * opening. Without memory it uses those of all others. */
+static void session_choose_pool(struct session *session, const struct handshake *handshake)
+{
+    struct buffer headers = BUFFER_EMPTY;
+    struct relay_pool *pool = NULL;
+
+    handshake_write_headers(handshake, &headers);
+    if (headers.length > 0)
+        buffer_append(&headers, "", 1);
+    if (headers.length > 0 && !buffer_failed(&headers))
+        pool = relay_pool_open(session->server->relay, headers.bytes);
+    if (pool)
+        session->client.pool = pool;
+    buffer_free(&headers);
+}
+
 void session_take_handshake(struct session *session, struct handshake *handshake)
 {
     session->client.is_from_server = handshake->is_from_server;
+    if (session->server->relay)
+        session_choose_pool(session, handshake);
     handshake_write_annotations(handshake, &session->client.annotations);
     handshake_release(handshake);
 }

@@ -33,6 +33,7 @@ struct session_client {
     struct buffer subject;     /* of its certificate; empty: it has none */
     struct text host;          /* the subject, or the peer without its port */
     struct buffer annotations; /* a JSON object, or empty */
+    struct relay_pool *pool;   /* of a relay: how its requests are sent on */
 };
 
 /* Opens a session. options: those of the listener. server is borrowed as long as the

@@ -72,24 +72,51 @@ static void stats_append_listeners(const struct listeners *listeners, struct buf
     buffer_append_string(out, separator[0] == '[' ? "[]" : "]");
 }
 
-void stats_write(const struct stats *stats, const struct stats_view *view, struct buffer *out)
+/* Appends what a relay has as well. */
+static void stats_append_clients(const struct stats *stats, struct buffer *out)
 {
     const struct connections *connections = stats->connections;
     const struct server_context *server = &connections->server;
 
     buffer_append_format(out,
-        "{\"version\":\"%s\",\"uptime_s\":%" PRIu64 ",\"read_only\":%s"
-        ",\"database\":{\"kind\":\"%s\",\"rows\":%" PRIu64 "%s}"
         ",\"connections\":{\"open\":%zu,\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64 "}"
         ",\"memory\":{\"used_bytes\":%zu,\"limit_bytes\":%zu,\"overruns\":%" PRIu64 "}"
         ",\"requests\":{",
+        connections->n_open, connections->n_accepted, connections->n_refused,
+        budget_used(server->budget), server->budget->limit, connections->pressure.overruns);
+    stats_append_requests(stats, out);
+    buffer_append_string(out, "}");
+}
+
+/* A relay has no database. */
+static void stats_write_relay(const struct stats *stats, struct buffer *out)
+{
+    const struct server_context *server = &stats->connections->server;
+
+    buffer_append_format(out, "{\"version\":\"%s\",\"uptime_s\":%" PRIu64, PRSERVD_VERSION,
+        (clock_ms() - stats->started_ms) / 1000);
+    stats_append_clients(stats, out);
+    buffer_append_string(out, ",\"forward\":");
+    relay_write_stats(server->relay, out);
+    buffer_append_string(out, "}");
+}
+
+void stats_write(const struct stats *stats, const struct stats_view *view, struct buffer *out)
+{
+    const struct server_context *server = &stats->connections->server;
+
+    if (server->relay) {
+        stats_write_relay(stats, out);
+        return;
+    }
+    buffer_append_format(out,
+        "{\"version\":\"%s\",\"uptime_s\":%" PRIu64 ",\"read_only\":%s"
+        ",\"database\":{\"kind\":\"%s\",\"rows\":%" PRIu64 "%s}",
         PRSERVD_VERSION, (clock_ms() - stats->started_ms) / 1000,
         server->read_only ? "true" : "false", stats->database, view->rows,
-        view->rows_estimated ? ",\"rows_estimated\":true" : "", connections->n_open,
-        connections->n_accepted, connections->n_refused, budget_used(server->budget),
-        server->budget->limit, connections->pressure.overruns);
-    stats_append_requests(stats, out);
-    buffer_append_string(out, "},\"batches\":");
+        view->rows_estimated ? ",\"rows_estimated\":true" : "");
+    stats_append_clients(stats, out);
+    buffer_append_string(out, ",\"batches\":");
     stats_append_batches(server->executor, out);
     buffer_append_string(out, ",\"rollback\":");
     stats_append_rollback(server->executor, out);

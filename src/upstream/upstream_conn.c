@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define KEEPALIVE_S 30
+#define PROBE_S 5               /* between two probes, when the first was not acknowledged */
 #define UNACKNOWLEDGED_MS 10000 /* the network is broken if the upstream acknowledges nothing */
 #define KEEP_BYTES 4096         /* memory that an idle connection may keep */
 
@@ -132,6 +133,10 @@ static void upstream_conn_take_piece(struct upstream_conn *conn, struct text pie
 {
     struct error error;
 
+    if (conn->events.piece) {
+        conn->events.piece(conn->events.context, piece, is_last);
+        return;
+    }
     if (piece.length > UPSTREAM_CONN_ANSWER_BYTES - conn->message.length)
         conn->is_too_long = true;
     if (conn->is_too_long)
@@ -217,6 +222,18 @@ static int upstream_conn_send_bytes(struct upstream_conn *conn, struct buffer *l
         return 0;
     upstream_conn_on_sent(&sending->write, 0);
     return ERROR_SYSTEM;
+}
+
+void upstream_conn_set_reading(struct upstream_conn *conn, bool is_reading)
+{
+    uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
+
+    if (conn->is_closed || !conn->has_socket)
+        return;
+    if (is_reading)
+        (void)uv_read_start(stream, upstream_conn_provide_buffer, upstream_conn_on_input);
+    else
+        (void)uv_read_stop(stream);
 }
 
 /* ---- TLS ---- */
@@ -314,11 +331,14 @@ static void upstream_conn_take_sealed(struct upstream_conn *conn, const char *by
 static void upstream_conn_limit_silence(struct upstream_conn *conn)
 {
     const int unacknowledged_ms = UNACKNOWLEDGED_MS;
+    const int probe_s = PROBE_S;
     uv_os_fd_t descriptor;
 
-    if (uv_fileno((uv_handle_t *)&conn->tcp, &descriptor) == 0)
-        (void)setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms,
-            sizeof unacknowledged_ms);
+    if (uv_fileno((uv_handle_t *)&conn->tcp, &descriptor) != 0)
+        return;
+    (void)setsockopt(
+        descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);
+    (void)setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof probe_s);
 }
 
 /* Sends the handshake. */
@@ -327,7 +347,8 @@ static void upstream_conn_greet(struct upstream_conn *conn)
     struct buffer handshake = BUFFER_EMPTY;
 
     (void)uv_timer_stop(&conn->timer);
-    buffer_append_string(&handshake, HANDSHAKE_SERVER);
+    buffer_append_string(
+        &handshake, conn->target->opening ? conn->target->opening : HANDSHAKE_SERVER);
     if (upstream_conn_send(conn, &handshake) != 0) {
         /* The next lines would be taken for the handshake. */
         upstream_conn_fail(conn, UPSTREAM_BROKEN, UPSTREAM_CONN_CANT_SEND);

@@ -29,6 +29,8 @@ struct upstream_conn_events {
     void (*opened)(void *context);
     /* The next message, borrowed; NULL for one that was too long and was skipped. */
     void (*message)(void *context, const struct text *message);
+    /* In place of message, if it is set: the next piece of a message, of any length; borrowed. */
+    void (*piece)(void *context, struct text piece, bool is_last);
     /* The connection failed and is freed; the reason is a phrase: "connection refused". */
     void (*failed)(void *context, enum upstream_failure failure, const char *reason);
     void *context;
@@ -37,8 +39,9 @@ struct upstream_conn_events {
 /* Where to connect to. */
 struct upstream_target {
     struct address address;
-    struct tls_endpoint
-        *tls; /* for an address with TLS; borrowed as long as there are connections */
+    const char *opening; /* header lines and so on; NULL: HANDSHAKE_SERVER; borrowed, as tls is, as
+                            long as there are connections */
+    struct tls_endpoint *tls; /* for an address with TLS */
 };
 
 /* Connects within wait_ms, with TLS if the address says so, and sends the handshake. *conn belongs
@@ -53,6 +56,9 @@ ERROR_MUST_CHECK int upstream_conn_open(struct upstream_conn **conn, uv_loop_t *
  * also for a failed buffer, or with ERROR_SYSTEM: then nothing was sent, no event follows, and
  * only upstream_conn_close may be called. */
 ERROR_MUST_CHECK int upstream_conn_send(struct upstream_conn *conn, struct buffer *lines);
+
+/* Stops reading, or goes on. What was read before still causes events. */
+void upstream_conn_set_reading(struct upstream_conn *conn, bool is_reading);
 
 /* Ends the connection; no more events. NULL is allowed. */
 void upstream_conn_close(struct upstream_conn *conn);

@@ -17,6 +17,15 @@
 const char *const handshake_annotation_names[HANDSHAKE_ANNOTATIONS] = {
     "build-host", "build-name", "machine", "distro", "layers"};
 
+bool handshake_is_annotation(struct text name)
+{
+    bool is_known = false;
+
+    for (int i = 0; i < HANDSHAKE_ANNOTATIONS; i++)
+        is_known = is_known || text_is(name, handshake_annotation_names[i]);
+    return is_known;
+}
+
 static bool handshake_header_is(struct text name, const char *expected)
 {
     return name.length == strlen(expected) && strncasecmp(name.bytes, expected, name.length) == 0;
@@ -85,6 +94,19 @@ void handshake_write_annotations(const struct handshake *handshake, struct buffe
     }
     if (separator[0] == ',')
         buffer_append_string(out, "}");
+}
+
+void handshake_write_headers(const struct handshake *handshake, struct buffer *out)
+{
+    if (handshake->is_from_server)
+        buffer_append_string(out, "x-prserv-upstream: 1\n");
+    for (int i = 0; i < HANDSHAKE_ANNOTATIONS; i++) {
+        if (!handshake->annotations[i])
+            continue;
+        buffer_append_format(out, "%s%s: ", ANNOTATION_PREFIX, handshake_annotation_names[i]);
+        buffer_append_string(out, handshake->annotations[i]);
+        buffer_append_string(out, "\n");
+    }
 }
 
 static enum framer_result handshake_take_header(

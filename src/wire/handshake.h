@@ -43,11 +43,18 @@ struct handshake {
     size_t annotation_bytes;                  /* of them, together, also after their release */
 };
 
+/* Returns whether a name is that of an annotation, without "x-". */
+bool handshake_is_annotation(struct text name);
+
 /* Frees the annotations. */
 void handshake_release(struct handshake *handshake);
 
 /* Appends the annotations as a JSON object in ASCII; nothing if there are none. */
 void handshake_write_annotations(const struct handshake *handshake, struct buffer *out);
+
+/* Appends the header lines that a relay sends on: the annotations, and that the client is a server;
+ * nothing if there are none. */
+void handshake_write_headers(const struct handshake *handshake, struct buffer *out);
 
 /* Reads the lines that have arrived. FRAMER_READY: the handshake is complete, messages follow.
  * FRAMER_MORE: more bytes are needed. FRAMER_LOST: error says what is wrong. */
