@@ -375,10 +375,12 @@ static int options_check_relay(const struct options *options, struct error *erro
 /* Makes the header lines of a relay; a name that is given replaces that of this machine. */
 static int options_set_annotations(struct options *options, struct error *error)
 {
+    static const char header[] = "x-build-host:";
     const struct buffer *given = &options->settings.annotations;
     char host[256] = "";
 
-    (void)gethostname(host, sizeof host - 1);
+    if (given->length == 0 || !memmem(given->bytes, given->length, header, sizeof header - 1))
+        (void)gethostname(host, sizeof host - 1);
     if (asprintf(&options->annotations, "%s%s%s%.*s", host[0] ? "x-build-host: " : "", host,
             host[0] ? "\n" : "", (int)given->length, given->bytes ? given->bytes : "") >= 0)
         return 0;

@@ -18,15 +18,25 @@
 
 /* ---- away and back ---- */
 
+void relay_hurry(struct relay *relay)
+{
+    if (relay->retry_ms > relay->attempted_ms + MIN_PAUSE_MS)
+        relay->retry_ms = relay->attempted_ms + MIN_PAUSE_MS;
+}
+
+void relay_pause(struct relay *relay)
+{
+    relay->retry_ms = clock_ms() + upstream_jitter(relay->pause_ms);
+    if (relay->pause_ms < MAX_PAUSE_MS)
+        relay->pause_ms *= 2;
+}
+
 void relay_be_away(struct relay *relay, const char *reason)
 {
     char text[sizeof relay->outage.reason];
 
     (void)snprintf(text, sizeof text, "%s", reason);
-    relay->n_useless++;
-    relay->retry_ms = clock_ms() + upstream_jitter(relay->pause_ms);
-    if (relay->pause_ms < MAX_PAUSE_MS)
-        relay->pause_ms *= 2;
+    relay_pause(relay);
     if (!outage_is_on(&relay->outage))
         log_often(relay->log, LOG_WARNING, "The server %s is away: %s", relay->name, text);
     outage_continue(&relay->outage, clock_ms(), text);
@@ -39,7 +49,6 @@ static void relay_be_back(struct relay *relay)
     outage_end(&relay->outage, clock_ms());
     relay->pause_ms = MIN_PAUSE_MS;
     relay->retry_ms = 0;
-    relay->n_useless = 0;
     metric_set(&relay->metrics.is_up, 1);
 }
 
@@ -47,12 +56,14 @@ static void relay_be_back(struct relay *relay)
  * back. */
 void relay_be_connected(struct relay *relay)
 {
-    if (outage_is_on(&relay->outage) && relay->n_useless < 2)
+    if (outage_is_on(&relay->outage) && relay->n_useless == 0)
         relay_be_back(relay);
 }
 
 void relay_be_answered(struct relay *relay)
 {
+    relay->pause_ms = MIN_PAUSE_MS;
+    relay->n_useless = 0;
     if (!outage_is_on(&relay->outage))
         return;
     log_often(relay->log, LOG_INFO, "Connected to the server %s again", relay->name);

@@ -61,7 +61,9 @@ struct relay_request {
     struct relay_slot *slot; /* where its answer is waited for; NULL: it is unsent */
     bool was_moved;          /* to another connection than its first one */
     bool has_waited;         /* it is counted in the outage */
-    unsigned n_breaks;       /* connections that broke while it was the first one there */
+    bool is_suspect;     /* a connection broke while it was the first one there: it is sent alone */
+    unsigned n_breaks;   /* how often, while the server answered other requests */
+    uint64_t n_answered; /* requests that the server had answered by then */
 };
 
 TAILQ_HEAD(relay_request_list, relay_request);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define IDLE_MS 30000 /* until a connection beside the first one is closed */
+#define MOST_SOLITARY 4
 #define MOST_BREAKS 5 /* of connections, by one request */
 
 /* A place in the order of answers. */
@@ -25,6 +26,7 @@ struct relay_channel {
     struct upstream_conn *conn;
     bool is_ready;
     bool is_slow;
+    bool is_solitary; /* it carries a suspect alone */
     bool has_answered;
     struct relay_slot_list slots; /* in the order of sending */
     unsigned n_slots;
@@ -93,8 +95,20 @@ static void relay_channel_free(struct relay_channel *channel)
     free(channel);
 }
 
-/* Makes the requests of a channel unsent again, in their order and before the others. Those for
- * which too many connections broke are moved to ended. */
+/* Suspects the first request of a channel that broke. Returns whether it has done that too often.
+ */
+static bool relay_suspect(struct relay_request *request)
+{
+    const uint64_t n_answered = metric_get(&request->pool->relay->metrics.n_answered);
+
+    request->is_suspect = true;
+    request->n_breaks += n_answered > request->n_answered;
+    request->n_answered = n_answered;
+    return request->n_breaks >= MOST_BREAKS;
+}
+
+/* Makes the requests of a channel unsent again, in their order and before the others. One that has
+ * broken too many connections is moved to ended. */
 static void relay_channel_return(struct relay_channel *channel, struct relay_request_list *ended)
 {
     struct relay_pool *pool = channel->pool;
@@ -110,12 +124,25 @@ static void relay_channel_return(struct relay_channel *channel, struct relay_req
             continue;
         metric_add(&pool->relay->metrics.n_repeated, 1);
         request->was_moved = false;
-        request->n_breaks += is_first;
+        if (is_first && relay_suspect(request))
+            TAILQ_INSERT_TAIL(ended, request, entry);
+        else
+            TAILQ_INSERT_TAIL(&returned, request, entry);
         is_first = false;
-        TAILQ_INSERT_TAIL(request->n_breaks >= MOST_BREAKS ? ended : &returned, request, entry);
     }
     TAILQ_CONCAT(&returned, &pool->unsent, entry);
     TAILQ_CONCAT(&pool->unsent, &returned, entry);
+}
+
+/* Returns whether another connection brings answers. */
+static bool relay_pool_works(const struct relay_pool *pool)
+{
+    const struct relay_channel *channel;
+    bool works = false;
+
+    TAILQ_FOREACH (channel, &pool->channels, entry)
+        works = works || channel->has_answered;
+    return works;
 }
 
 static void relay_channel_on_failed(
@@ -127,6 +154,7 @@ static void relay_channel_on_failed(
     struct relay_request_list ended = TAILQ_HEAD_INITIALIZER(ended);
     const bool was_useful = channel->has_answered;
     const bool was_needed = !channel->is_ready || channel->n_slots > 0;
+    const bool was_ready = channel->is_ready;
     struct relay_request *request;
     struct error error;
 
@@ -139,7 +167,10 @@ static void relay_channel_on_failed(
             relay->log, LOG_INFO, "The connection to the server %s ended: %s", relay->name, reason);
     relay_channel_return(channel, &ended);
     relay_channel_free(channel);
-    if (!was_useful && was_needed)
+    relay->n_useless += was_ready && was_needed && !was_useful;
+    if (!was_useful && was_needed && relay_pool_works(pool))
+        relay_pause(relay);
+    else if (!was_useful && was_needed)
         relay_be_away(relay, reason);
     while ((request = TAILQ_FIRST(&ended))) {
         TAILQ_REMOVE(&ended, request, entry);
@@ -159,7 +190,7 @@ static void relay_channel_on_message(void *context, const struct text *message)
     struct error error;
 
     channel->heard_ms = clock_ms();
-    channel->is_slow = false;
+    channel->is_slow = channel->is_solitary = false;
     channel->has_answered = true;
     relay_be_answered(relay);
     if (slot)
@@ -209,6 +240,7 @@ static void relay_pool_connect(struct relay_pool *pool)
     pool->n_channels++;
     pool->n_connecting++;
     metric_count(&pool->relay->metrics.n_connections, 1);
+    pool->relay->attempted_ms = clock_ms();
     if (upstream_conn_open(&channel->conn, pool->relay->loop, &pool->target, RELAY_CONNECT_MS,
             &events, &error) != 0) {
         relay_channel_free(channel);
@@ -226,7 +258,7 @@ static struct relay_channel *relay_pool_choose(const struct relay_pool *pool)
     struct relay_channel *best = NULL;
 
     TAILQ_FOREACH (channel, &pool->channels, entry) {
-        if (!channel->is_ready)
+        if (!channel->is_ready || channel->is_solitary)
             continue;
         if (!channel->is_slow)
             return channel;
@@ -236,22 +268,71 @@ static struct relay_channel *relay_pool_choose(const struct relay_pool *pool)
     return best;
 }
 
-static void relay_pool_write(struct relay_pool *pool, struct relay_channel *channel)
+/* Returns a connection for a suspect: one that carries nothing; NULL: there is none now. */
+static struct relay_channel *relay_pool_choose_idle(const struct relay_pool *pool)
 {
-    struct buffer lines = BUFFER_EMPTY;
-    struct relay_request *request;
+    struct relay_channel *channel;
+    struct relay_channel *idle = NULL;
+    unsigned n_solitary = 0;
+
+    TAILQ_FOREACH (channel, &pool->channels, entry) {
+        n_solitary += channel->is_solitary;
+        if (channel->is_ready && channel->n_slots == 0 && !channel->is_solitary)
+            idle = channel;
+    }
+    return n_solitary < MOST_SOLITARY ? idle : NULL;
+}
+
+static void relay_channel_write(struct relay_channel *channel, struct buffer *lines)
+{
     struct error error;
 
-    while ((request = TAILQ_FIRST(&pool->unsent)) && !buffer_failed(&lines) &&
-           relay_channel_push(channel, request, &lines))
-        TAILQ_REMOVE(&pool->unsent, request, entry);
-    if (lines.length == 0 && !buffer_failed(&lines))
-        return; /* no memory: the timer tries again */
-    if (upstream_conn_send(channel->conn, &lines) == 0)
+    if (lines->length == 0 && !buffer_failed(lines))
+        return;
+    if (upstream_conn_send(channel->conn, lines) == 0)
         return;
     (void)error_set_memory(&error);
     upstream_conn_close(channel->conn);
     relay_channel_on_failed(channel, UPSTREAM_BROKEN, error.text);
+}
+
+/* Sends all unsent requests but suspects. */
+static void relay_pool_write(struct relay_pool *pool, struct relay_channel *channel)
+{
+    struct buffer lines = BUFFER_EMPTY;
+    struct relay_request *request;
+    struct relay_request *next;
+
+    for (request = TAILQ_FIRST(&pool->unsent); request && !buffer_failed(&lines); request = next) {
+        next = TAILQ_NEXT(request, entry);
+        if (request->is_suspect)
+            continue;
+        if (!relay_channel_push(channel, request, &lines))
+            break; /* the timer tries again */
+        TAILQ_REMOVE(&pool->unsent, request, entry);
+    }
+    relay_channel_write(channel, &lines);
+}
+
+/* Sends the first unsent request, a suspect, alone. */
+static void relay_pool_write_suspect(struct relay_pool *pool, struct relay_channel *channel)
+{
+    struct buffer lines = BUFFER_EMPTY;
+    struct relay_request *request = TAILQ_FIRST(&pool->unsent);
+
+    if (relay_channel_push(channel, request, &lines)) {
+        TAILQ_REMOVE(&pool->unsent, request, entry);
+        channel->is_solitary = true;
+    }
+    relay_channel_write(channel, &lines);
+}
+
+/* Opens another connection, unless there are enough, or the last failure was a moment ago. */
+static void relay_pool_grow(struct relay_pool *pool)
+{
+    if (pool->n_connecting == 0 && pool->n_channels < RELAY_MOST_CONNECTIONS &&
+        clock_ms() >= pool->relay->retry_ms)
+        relay_pool_connect(pool);
 }
 
 void relay_pool_send(struct relay_pool *pool)
@@ -262,11 +343,15 @@ void relay_pool_send(struct relay_pool *pool)
         return;
     relay_watch(pool->relay);
     channel = relay_pool_choose(pool);
-    if ((!channel || channel->is_slow) && pool->n_connecting == 0 &&
-        pool->n_channels < RELAY_MOST_CONNECTIONS && clock_ms() >= pool->relay->retry_ms)
-        relay_pool_connect(pool);
+    if (channel && channel->is_slow)
+        relay_pool_grow(pool);
     if (channel && (!channel->is_slow || pool->n_connecting == 0))
         relay_pool_write(pool, channel);
+    channel = TAILQ_EMPTY(&pool->unsent) ? NULL : relay_pool_choose_idle(pool);
+    if (channel && TAILQ_FIRST(&pool->unsent)->is_suspect)
+        relay_pool_write_suspect(pool, channel);
+    if (!TAILQ_EMPTY(&pool->unsent))
+        relay_pool_grow(pool);
 }
 
 /* ---- time ---- */
@@ -373,9 +458,12 @@ void relay_ask(struct relay_pool *pool, struct relay_request *request)
     request->pool = pool;
     request->slot = NULL;
     request->was_moved = request->has_waited = false;
+    request->is_suspect = false;
     request->n_breaks = 0;
+    request->n_answered = metric_get(&pool->relay->metrics.n_answered);
     TAILQ_INSERT_TAIL(&pool->unsent, request, entry);
     metric_count(&pool->relay->metrics.n_waiting, 1);
+    relay_hurry(pool->relay);
     relay_watch(pool->relay);
 }
 

@@ -6,6 +6,9 @@
  * once more over another connection, because answers come in the order of the requests. There are
  * RELAY_MOST_CONNECTIONS at most.
  *
+ * A request that was the first one on a connection that broke may be the reason. It is sent alone,
+ * so that it breaks no connection of others, and ends after some times.
+ *
  * Shared by relay.c, relay_pool.c and relay_stream.c. */
 #ifndef PRSERVD_RELAY_POOL_H
 #define PRSERVD_RELAY_POOL_H
@@ -32,10 +35,11 @@ struct relay {
     char waiting[ADDRESS_TEXT_BYTES + 64];
     struct log *log;
     struct outage outage;
-    uv_timer_t timer;   /* active while anything is under way */
-    uint64_t retry_ms;  /* when the next connection may be tried; 0: now */
-    unsigned pause_ms;  /* after the next failure */
-    unsigned n_useless; /* connections in a row that ended without any answer */
+    uv_timer_t timer;      /* active while anything is under way */
+    uint64_t retry_ms;     /* when the next connection may be tried; 0: now */
+    uint64_t attempted_ms; /* the last try */
+    unsigned pause_ms;     /* after the next failure */
+    unsigned n_useless;    /* connections in a row that ended without any answer */
     struct relay_pool_list pools;
     struct relay_pool *shared;
     struct relay_stream_list streams;
@@ -80,6 +84,12 @@ void relay_pool_end(struct relay_pool *pool, const struct error *error);
 
 /* Notes that a connection could not be made, or ended without an answer. */
 void relay_be_away(struct relay *relay, const char *reason);
+
+/* Has the next connection tried soon, because a request needs it. */
+void relay_hurry(struct relay *relay);
+
+/* Notes that a connection ended without an answer, while others work. */
+void relay_pause(struct relay *relay);
 
 /* Notes that a connection was made, or has brought an answer. */
 void relay_be_connected(struct relay *relay);

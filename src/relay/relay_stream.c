@@ -54,6 +54,7 @@ static void relay_stream_on_failed(void *context, enum upstream_failure failure,
     struct error error;
 
     (void)failure;
+    relay->n_useless += stream->is_connected && !stream->has_begun;
     relay_stream_drop(stream);
     if (stream->has_begun) {
         (void)error_set(&error, ERROR_UPSTREAM, "the server %s broke off its answer: %.200s",
@@ -90,6 +91,7 @@ static void relay_stream_connect(struct relay_stream *stream)
     };
     struct error error;
 
+    relay->attempted_ms = clock_ms();
     if (upstream_conn_open(&stream->conn, relay->loop, &stream->pool->target, RELAY_CONNECT_MS,
             &events, &error) == 0)
         metric_count(&relay->metrics.n_connections, 1);
@@ -145,6 +147,7 @@ void relay_stream_open(struct relay_pool *pool, struct relay_stream *stream)
     metric_count(&relay->metrics.n_waiting, 1);
     if (relay->is_refusing)
         return; /* relay_turn ends it */
+    relay_hurry(relay);
     if (clock_ms() >= relay->retry_ms)
         relay_stream_connect(stream);
     relay_watch(relay);

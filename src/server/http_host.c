@@ -54,7 +54,7 @@ static int http_host_open_store(
     struct store_options options;
 
     if (host->server.relay)
-        return error_set(error, ERROR_STORE, "a relay has no database: ask the central server");
+        return error_set(error, ERROR_LOCKED, "a relay has no database: ask the central server");
     options = *executor_store_options(host->server.executor);
     options.read_deadline_ms = deadline_ms;
     options.wait_ms = STORE_WAIT_MS;
