@@ -2,7 +2,7 @@
 # bash completion for prserv(1) and prserv-bench
 
 _prserv() {
-    local words=() i word join="" cur prev command="" options="--server --timeout --json --help"
+    local words=() i word join="" cur prev command="" options="--server --timeout --json --tls-ca --tls-cert --tls-key --help"
     local commands="ping get test max export import diff floor migrate verify log why churn status bench"
 
     # Readline splits words at = and : too. Join --format=json and host:8585 again.
@@ -24,7 +24,7 @@ _prserv() {
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         [[ -z $command ]] || break
         case ${words[i]} in
-        --server | --timeout) ((i++)) ;;
+        --server | --timeout | --tls-ca | --tls-cert | --tls-key) ((i++)) ;;
         -*) ;;
         *) command=${words[i]} ;;
         esac

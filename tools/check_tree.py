@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = """base revision wire store audit exec upstream server http daemon client bench cli""".split()
+LAYERS = """base revision wire tls store audit exec upstream relay server http daemon client bench cli""".split()
 # bench and cli share the way a command reads its options.
 EXCEPTIONS = {("bench", "cli")}
-SERVER_SIDE = {"exec", "upstream", "server", "http", "daemon"}
+SERVER_SIDE = {"exec", "upstream", "relay", "server", "http", "daemon"}
 CLIENT_SIDE = {"client", "bench", "cli"}
 MAX_COLUMNS = 100
 MAX_FUNCTION = 60

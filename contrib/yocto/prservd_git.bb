@@ -19,11 +19,12 @@ PV = "0.2.0+git"
 
 inherit meson pkgconfig systemd
 
-PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'seccomp systemd', d)}"
+PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'seccomp systemd', d)} tls"
 # The recipes postgresql and libmicrohttpd are in meta-oe.
-PACKAGECONFIG:class-native ??= ""
-PACKAGECONFIG:class-nativesdk ??= ""
+PACKAGECONFIG:class-native ??= "tls"
+PACKAGECONFIG:class-nativesdk ??= "tls"
 PACKAGECONFIG[seccomp] = "-Dseccomp=enabled,-Dseccomp=disabled,libseccomp"
+PACKAGECONFIG[tls] = "-Dtls=enabled,-Dtls=disabled,openssl"
 PACKAGECONFIG[systemd] = "-Dsystemd=enabled,-Dsystemd=disabled,systemd"
 PACKAGECONFIG[http] = "-Dhttp=enabled,-Dhttp=disabled,libmicrohttpd"
 PACKAGECONFIG[postgresql] = "-Dpostgresql=enabled,-Dpostgresql=disabled,postgresql"
@@ -39,7 +40,7 @@ FILES:prserv = "${bindir}/prserv ${bindir}/prserv-bench \
                 ${datadir}/zsh/site-functions/_prserv"
 RRECOMMENDS:${PN} += "prserv"
 
-# The modules for PostgreSQL and HTTP, loaded when they are used.
+# The modules for PostgreSQL, HTTP and TLS, loaded when they are used.
 FILES:${PN} += "${libdir}/prservd"
 FILES:${PN} += "${systemd_system_unitdir} ${datadir}/bash-completion ${datadir}/zsh"
 

@@ -10,6 +10,7 @@
 #include "bench/load.h"
 
 #include "bench/answer.h"
+#include "bench/sealed.h"
 #include "wire/framer.h"
 #include "wire/handshake.h"
 
@@ -30,8 +31,10 @@
 #define NS_IN_MS 1000000ull
 
 struct slot {
-    int descriptor;   /* -1: none */
-    bool wants_write; /* epoll waits until it is writable */
+    int descriptor;              /* -1: none */
+    bool wants_write;            /* epoll waits until it is writable */
+    struct tls_session *session; /* NULL: without TLS */
+    struct buffer plain;         /* with TLS: requests that have to be encrypted */
     struct buffer out;
     size_t sent; /* bytes of out that were sent */
     struct framer framer;
@@ -47,6 +50,7 @@ struct bench_load {
     int epoll;
     struct slot *slots;
     char *input;
+    struct buffer opened; /* decrypted input */
     /* the current phase */
     const struct bench_phase *phase;
     struct bench_figures *figures;
@@ -163,7 +167,7 @@ static void bench_load_make_request(struct bench_load *load, struct slot *slot, 
 
     if (at >= load->options.depth)
         at -= load->options.depth;
-    load->phase->next(load->phase->work, &slot->out);
+    load->phase->next(load->phase->work, slot->session ? &slot->plain : &slot->out);
     slot->start_ns[at] = now_ns;
     slot->in_flight++;
     load->in_flight++;
@@ -190,6 +194,8 @@ static void bench_load_fill(struct bench_load *load, struct slot *slot)
         bench_load_make_request(load, slot, now_ns);
     if (slot->in_flight == before)
         return;
+    if (slot->session && !sealed_write(slot->session, &slot->plain, &slot->out))
+        bench_load_fail(load, "TLS fails");
     if (buffer_failed(&slot->out)) {
         load->result = error_set_memory(load->error);
     } else if (load->options.reconnect) {
@@ -253,6 +259,15 @@ static void bench_load_read_answers(struct bench_load *load, struct slot *slot, 
         bench_load_fail(load, reason.text);
 }
 
+static void bench_load_read_sealed(struct bench_load *load, struct slot *slot, struct text bytes)
+{
+    buffer_reset(&load->opened, INPUT_BYTES);
+    if (sealed_read(slot->session, bytes, &load->opened))
+        bench_load_read_answers(load, slot, buffer_text(&load->opened));
+    else
+        bench_load_fail(load, "the server has ended TLS");
+}
+
 static void bench_load_receive(struct bench_load *load, struct slot *slot)
 {
     ssize_t got = recv(slot->descriptor, load->input, INPUT_BYTES, 0);
@@ -265,7 +280,10 @@ static void bench_load_receive(struct bench_load *load, struct slot *slot)
             load, slot, got == 0 ? "the server closed the connection" : strerror(errno));
         return;
     }
-    bench_load_read_answers(load, slot, (struct text){load->input, (size_t)got});
+    if (slot->session)
+        bench_load_read_sealed(load, slot, (struct text){load->input, (size_t)got});
+    else
+        bench_load_read_answers(load, slot, (struct text){load->input, (size_t)got});
     if (load->result != 0 || slot->in_flight == before)
         return;
     if (load->options.reconnect)
@@ -378,7 +396,12 @@ static int bench_load_open_slot(struct bench_load *load, struct slot *slot, stru
         return 0;
     if (bench_target_connect(load->target, &slot->descriptor, error) != 0)
         return ERROR_SYSTEM;
-    buffer_append_string(&slot->out, HANDSHAKE_CLIENT);
+    if (load->target->tls && sealed_open(&slot->session, load->target->tls, load->target->host,
+                                 slot->descriptor, (int)load->target->timeout_ms, error) != 0)
+        return ERROR_SYSTEM;
+    buffer_append_string(slot->session ? &slot->plain : &slot->out, HANDSHAKE_CLIENT);
+    if (slot->session && !sealed_write(slot->session, &slot->plain, &slot->out))
+        return error_set(error, ERROR_SYSTEM, "TLS fails");
     if (buffer_failed(&slot->out))
         return error_set_memory(error);
     if (bench_load_watch(load, slot, EPOLL_CTL_ADD, false) != 0 || !bench_load_flush(load, slot))
@@ -434,6 +457,8 @@ void bench_load_free(struct bench_load *load)
         return;
     for (unsigned i = 0; load->slots && i < load->options.connections; i++) {
         bench_load_disconnect(&load->slots[i]);
+        sealed_close(load->slots[i].session);
+        buffer_free(&load->slots[i].plain);
         buffer_free(&load->slots[i].out);
         free(load->slots[i].start_ns);
     }
@@ -441,5 +466,6 @@ void bench_load_free(struct bench_load *load)
         (void)close(load->epoll);
     free(load->slots);
     free(load->input);
+    buffer_free(&load->opened);
     free(load);
 }

@@ -121,6 +121,25 @@ static void bench_read_settings(struct bench_reader *reader, struct bench_settin
     if (reader->status == CLI_OK && settings->reconnect && settings->pipeline > 1)
         reader->status = cli_usage_error(reader->cli,
             "--reconnect sends one request on each connection and excludes --pipeline");
+    if (reader->status == CLI_OK && settings->reconnect &&
+        strncmp(reader->cli->server, "tls://", strlen("tls://")) == 0)
+        reader->status =
+            cli_usage_error(reader->cli, "--reconnect does not measure addresses with tls://");
+}
+
+/* Makes the files of --tls-ca and so on those of the environment. */
+static void bench_pass_files(const struct cli *cli)
+{
+    const struct {
+        const char *variable;
+        const char *file;
+    } files[] = {{"PRSERV_TLS_CA", cli->tls_ca}, {"PRSERV_TLS_CERT", cli->tls_certificate},
+        {"PRSERV_TLS_KEY", cli->tls_key}};
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i].file)
+            (void)setenv(files[i].variable, files[i].file, 1);
+    }
 }
 
 static int bench_main(struct cli *cli, int argc, char **argv)
@@ -148,6 +167,7 @@ static int bench_main(struct cli *cli, int argc, char **argv)
         cli_print_version(cli);
         return CLI_OK;
     }
+    bench_pass_files(cli);
     bench_read_settings(&reader, &settings);
     return reader.status == CLI_OK ? bench_run(cli, &settings) : reader.status;
 }
@@ -156,8 +176,9 @@ static const char help[] =
     "Any server that speaks the protocol can be measured. The server stores the content that it\n"
     "is asked for: use a database that you can throw away.\n"
     "\n"
-    "      --server ADDRESS    HOST:PORT, [IPv6]:PORT or unix:///PATH [$PRSERV_HOST, or\n"
-    "                          127.0.0.1:8585]\n"
+    "      --server ADDRESS    HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:///PATH\n"
+    "                          [$PRSERV_HOST, or 127.0.0.1:8585]; for TLS, $PRSERV_TLS_CA,\n"
+    "                          $PRSERV_TLS_CERT and $PRSERV_TLS_KEY name files, as for prserv\n"
     "      --json              print one JSON value\n"
     "      --work WORK         the requests to send [mix]:\n"
     "                            ping   ping\n"

@@ -4,6 +4,7 @@
 #include "bench/target.h"
 
 #include "base/text.h"
+#include "bench/sealed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,6 +125,9 @@ int bench_target_resolve(
     address_format(&named, target->text);
     text_make_printable(target->text);
     target->timeout_ms = timeout_ms;
+    memcpy(target->host, named.host, sizeof target->host);
+    if (named.is_tls && sealed_prepare(&target->tls, error) != 0)
+        return ERROR_INPUT;
     return named.is_unix ? bench_target_find_unix(target, &named, error)
                          : bench_target_find_tcp(target, &named, error);
 }

@@ -5,6 +5,7 @@
 
 #include "base/address.h"
 #include "base/error.h"
+#include "tls/tls.h"
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -13,7 +14,9 @@ struct bench_target {
     char text[ADDRESS_TEXT_BYTES]; /* the address as given, printable */
     struct sockaddr_storage address;
     socklen_t length;
-    unsigned timeout_ms; /* limit for connecting, and for each answer */
+    unsigned timeout_ms;     /* limit for connecting, and for each answer */
+    struct tls_context *tls; /* NULL: without TLS */
+    char host[ADDRESS_HOST_BYTES];
 };
 
 /* Resolves the name and connects once, to choose the first address that accepts a connection.

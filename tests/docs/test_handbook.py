@@ -143,6 +143,13 @@ def test_the_sessions_of_the_handbook_work_as_written(tmp_path):
     assert "Opened the log again" in (work / "mirror.log").read_text()
 
 
+def test_the_session_with_a_relay_works_as_written(tmp_path):
+    environment = clean_environment(PATH=tools(tmp_path / "tools"))
+    work = tmp_path / "work"
+    work.mkdir()
+    run_session(session(" relay"), work, environment)
+
+
 @pytest.fixture
 def cluster_environment():
     """A folder, and variables for a cluster in it, as its owner has them; the cluster runs."""

@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from console import commands
+from certificates import tls_words
 from harness import ROOT, poll
 from http_client import fetch, metrics, needs_http
 from prserv_command import prserv_on
@@ -76,11 +77,16 @@ def test_the_example_of_the_metrics(example_server):
     assert re.search(r"\n(.*\n)*".join(parts), text)
 
 
-def test_the_table_names_every_metric(serve):
+def test_the_table_names_every_metric(serve, server_files):
     top = serve(folder="top")
-    server = serve("--http", "127.0.0.1:0", "--upstream", top.address)
+    server = serve(
+        *("--http", "127.0.0.1:0", "--upstream", top.address, *tls_words(server_files)),
+        *("--bind", "127.0.0.1:0,tls"),
+    )
+    relay = serve("--http", "127.0.0.1:0", "--forward", top.address)
     poll(lambda: "prservd_database_rows" in metrics(server))
-    text = fetch(server, "/metrics").text
+    poll(lambda: "prservd_tls_certificate_expiry_seconds" in metrics(server))
+    text = fetch(server, "/metrics").text + fetch(relay, "/metrics").text
     exported = set(re.findall(r"^# TYPE (\w+)", text, re.M))
     described = set(re.findall(r"`((?:prservd|process)_\w+?)(?:\{[^}]*\})?`", DOCUMENT))
     assert exported == described - {"prserv_package_name"}

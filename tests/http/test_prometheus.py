@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from certificates import tls_words
 from harness import ROOT, TIMEOUT_S, free_port, poll
 from http_client import fetch, http_address, metrics, needs_http
 
@@ -64,12 +65,18 @@ def test_the_dashboard_has_a_place_for_each_panel():
 
 
 @needs_http
-def test_the_metrics_that_are_used_exist(serve):
+def test_the_metrics_that_are_used_exist(serve, server_files):
     top = serve(folder="top")
-    server = serve("--http", "127.0.0.1:0", "--upstream", top.address)
+    server = serve(
+        *("--http", "127.0.0.1:0", "--upstream", top.address, *tls_words(server_files)),
+        *("--bind", "127.0.0.1:0,tls"),
+    )
+    relay = serve("--http", "127.0.0.1:0", "--forward", top.address)
     server.get_pr("m4", "all", "x")
     poll(lambda: "prservd_database_rows" in metrics(server))
-    exported = {name.partition("{")[0] for name in metrics(server)}
+    poll(lambda: "prservd_tls_certificate_expiry_seconds" in metrics(server))
+    names = {*metrics(server), *metrics(relay)}
+    exported = {name.partition("{")[0] for name in names}
     text = RULES.read_text() + "\n".join(expressions())
     used = set(re.findall(r"\b(?:prservd|process)_[a-z_]+", text)) - {"prservd_rules"}
     assert used and used <= exported
