@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import http_load
 import postgresql
 import special
+import tls_load
 from loads import load, load_new, load_redis, load_store, new_seed, prepare
 from processes import Ceiling, LimitedPrservd, Prservd, Redis, Trouble
 
@@ -176,6 +177,11 @@ SCENARIOS = [
     ("audit-new", "the audit log: get-pr, new, durable", audit_new),
     ("audit-known", "the audit log: get-pr, known", audit_known),
     ("access-each", "1,000 networks, a connection for each request", access_each),
+    ("tls-test", "TLS: test-pr", tls_load.tls_test),
+    ("tls-new", "TLS: get-pr, new, durable", tls_load.tls_new),
+    ("tls-handshakes", "plain clients beside 100 handshakes", tls_load.tls_handshakes),
+    ("forward", "a relay: get-pr, 64 clients", tls_load.forward),
+    ("forward-single", "a relay: one client", tls_load.forward_single),
     ("new-single", "get-pr, new, durable, one connection", new_single),
     ("package-100k", "a package with 100,000 checksums", special.package_100k),
     ("rows-10m", "a database of 10 million rows", special.rows_10m),

@@ -281,6 +281,8 @@ enum tls_result tls_read(
     int returned;
 
     *length = 0;
+    if (session->input.length == 0 && !SSL_has_pending(session->ssl))
+        return TLS_MORE;
     ERR_clear_error();
     returned = SSL_read_ex(session->ssl, bytes, size, length);
     if (session->n_taken == session->input.length)
