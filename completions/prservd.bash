@@ -6,7 +6,7 @@ _prservd() {
     local options="--file --file-read --host --port --bind --read-only --history --stale-ok --upstream
         --log --loglevel --log-format --start --stop --pidfile --sync --patience --new-database
         --accept-rollback --state-dir --audit --audit-keep --max-message-bytes --max-memory-bytes
-        --max-connections --max-requests-per-second-per-address --idle-timeout --http --forward --annotate
+        --max-connections --max-requests-per-second-per-address --idle-timeout --http --with-parent --address-file --forward --annotate
         --tls-cert --tls-key --tls-client-ca --tls-ca --version --help"
 
     # Readline splits --sync=full at = too.
@@ -16,7 +16,7 @@ _prservd() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     case $prev in
-    -f | --file | -l | --log | --pidfile | --tls-cert | --tls-key | --tls-client-ca | --tls-ca)
+    -f | --file | -l | --log | --pidfile | --address-file | --tls-cert | --tls-key | --tls-client-ca | --tls-ca)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         ;;
@@ -33,6 +33,7 @@ _prservd() {
     --file-read | --accept-rollback | --host | --port | --bind | -u | --upstream | --patience | --audit-keep | \
         --max-message-bytes | --max-memory-bytes | --max-connections | --max-requests-per-second-per-address | \
         --idle-timeout | --http | --forward) ;;
+    --with-parent) mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid= 2>/dev/null)" -- "$cur") ;;
     --annotate)
         compopt -o nospace 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -W "build-host= build-name= machine= distro= layers=" -- "$cur")

@@ -1,17 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/activation.h"
 
-#ifdef PRSERVD_SYSTEMD
-
 #include "base/clock.h"
 #include "daemon/listener_words.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
-#define STATUS_MS 10000 /* between two lines of the same kind: ready, or not ready */
-#define SUMMARY_BYTES 400
+#ifdef PRSERVD_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+/* ---- sockets ---- */
+
+#define FIRST_DESCRIPTOR 3
+
+static int activation_refuse(struct error *error, const char *reason)
+{
+    return error_set(error, ERROR_SYSTEM,
+        "can't use the inherited sockets (LISTEN_FDS, LISTEN_FDNAMES): %s", reason);
+}
+
+/* Reads a variable of the environment with a number. Returns whether it is one. */
+static bool activation_read_number(const char *variable, long *number)
+{
+    const char *text = getenv(variable);
+    char *end = NULL;
+
+    errno = 0;
+    *number = text ? strtol(text, &end, 10) : 0;
+    return text && end != text && *end == '\0' && errno == 0;
+}
 
 static int activation_add_socket(
     struct server_inherited *socket, int descriptor, const char *name, struct error *error)
@@ -19,6 +41,8 @@ static int activation_add_socket(
     struct error reason;
 
     *socket = (struct server_inherited){.descriptor = descriptor};
+    if (fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0)
+        return activation_refuse(error, strerror(errno));
     if (!name || !listener_words_are(name) ||
         listener_words_read(&socket->options, name, name, &reason) == 0)
         return 0;
@@ -26,29 +50,51 @@ static int activation_add_socket(
         "can't use the inherited sockets (LISTEN_FDNAMES): %.400s", reason.text);
 }
 
+/* Takes count sockets with the names in a list with colons between them, which is changed. */
+static int activation_add_sockets(struct server_inherited sockets[ACTIVATION_MAX_SOCKETS],
+    size_t *n_sockets, long count, char *names, struct error *error)
+{
+    int result = 0;
+
+    for (int i = 0; i < count && result == 0; i++)
+        result = activation_add_socket(&sockets[(*n_sockets)++], FIRST_DESCRIPTOR + i,
+            names ? strsep(&names, ":") : NULL, error);
+    return result;
+}
+
 int activation_take_sockets(
     struct server_inherited sockets[ACTIVATION_MAX_SOCKETS], size_t *n_sockets, struct error *error)
 {
-    char **names = NULL;
-    int count = sd_listen_fds_with_names(1, &names);
+    const char *names = getenv("LISTEN_FDNAMES");
+    char *list = names ? strdup(names) : NULL;
+    long owner;
+    long count;
     int result = 0;
 
     *n_sockets = 0;
-    if (count < 0)
-        result = error_set(error, ERROR_SYSTEM,
-            "can't use the inherited sockets (LISTEN_FDS, LISTEN_FDNAMES): %s", strerror(-count));
-    else if (count > ACTIVATION_MAX_SOCKETS)
-        result = error_set(error, ERROR_SYSTEM,
-            "can't use the inherited sockets: %d are too many, the maximum is %d", count,
-            ACTIVATION_MAX_SOCKETS);
-    for (int i = 0; i < count && result == 0; i++)
-        result = activation_add_socket(
-            &sockets[(*n_sockets)++], SD_LISTEN_FDS_START + i, names ? names[i] : NULL, error);
-    for (int i = 0; names && names[i]; i++)
-        free(names[i]);
-    free(names);
+    if (activation_read_number("LISTEN_PID", &owner) && owner == getpid()) {
+        if (!activation_read_number("LISTEN_FDS", &count) || count < 0)
+            result = activation_refuse(error, "the number of sockets is invalid");
+        else if (count > ACTIVATION_MAX_SOCKETS)
+            result = error_set(error, ERROR_SYSTEM,
+                "can't use the inherited sockets: %ld are too many, the maximum is %d", count,
+                ACTIVATION_MAX_SOCKETS);
+        else
+            result = activation_add_sockets(sockets, n_sockets, count, list, error);
+    }
+    free(list);
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_FDS");
+    (void)unsetenv("LISTEN_FDNAMES");
     return result;
 }
+
+/* ---- notifications ---- */
+
+#ifdef PRSERVD_SYSTEMD
+
+#define STATUS_MS 10000 /* between two lines of the same kind: ready, or not ready */
+#define SUMMARY_BYTES 400
 
 void activation_notify(enum activation_phase phase)
 {
@@ -96,15 +142,6 @@ void activation_tell(const char *summary)
 }
 
 #else
-
-int activation_take_sockets(
-    struct server_inherited sockets[ACTIVATION_MAX_SOCKETS], size_t *n_sockets, struct error *error)
-{
-    (void)sockets;
-    (void)error;
-    *n_sockets = 0;
-    return 0;
-}
 
 void activation_notify(enum activation_phase phase)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Inherited sockets and notifications of a service manager: the protocols of sd_listen_fds(3) and
- * sd_notify(3). Without libsystemd, there are no sockets and no notifications. */
+/* Inherited sockets and notifications of a service manager, or of any program that starts the
+ * server in the same way: the protocols of sd_listen_fds(3) and sd_notify(3). Without libsystemd,
+ * there are no notifications. */
 #ifndef PRSERVD_ACTIVATION_H
 #define PRSERVD_ACTIVATION_H
 

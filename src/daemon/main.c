@@ -176,6 +176,21 @@ static void daemon_log_start(const struct options *options, struct log *log)
             "%s does not exist yet; look-ups return nothing until it is created", name);
 }
 
+/* Writes the file of --address-file. Clients can connect already. */
+static void daemon_write_addresses(struct daemon *daemon)
+{
+    const char *path = daemon->options->settings.address_file;
+    struct buffer addresses = BUFFER_EMPTY;
+    struct error error;
+
+    if (!path)
+        return;
+    server_write_addresses(daemon->server, &addresses);
+    if (signals_write_address_file(&daemon->signals, path, buffer_text(&addresses), &error) != 0)
+        log_write(daemon->log, LOG_ERROR, "%s", error.text);
+    buffer_free(&addresses);
+}
+
 /* Serves until a signal ends the server. */
 static void daemon_serve(struct daemon *daemon)
 {
@@ -186,6 +201,7 @@ static void daemon_serve(struct daemon *daemon)
     if (sandbox_enter(&error) != 0)
         log_write(daemon->log, LOG_WARNING, "%s; serving without it", error.text);
     server_start(daemon->server);
+    daemon_write_addresses(daemon);
     signals_serve(&daemon->signals);
     activation_notify(ACTIVATION_SERVING);
     (void)signals_report(&daemon->signals, NULL);
@@ -214,6 +230,7 @@ static int daemon_run_server(struct daemon *daemon)
     signals_set_server(&daemon->signals, NULL);
     clean = server_free(daemon->server);
     signals_remove_pidfile(&daemon->signals);
+    signals_remove_address_file(&daemon->signals);
     if (result == 0)
         log_write(daemon->log, LOG_INFO, "Stopped");
     else
@@ -241,6 +258,7 @@ static int daemon_run(struct daemon *daemon)
     const struct options *options = daemon->options;
     struct signals_options signals_options = {
         .report = daemon->report,
+        .parent = (pid_t)options->settings.parent,
         .inherited = daemon->inherited,
         .n_inherited = daemon->n_inherited,
     };

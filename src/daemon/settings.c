@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +219,11 @@ static int settings_set_patience(struct settings *settings, const char *value, s
     return result;
 }
 
+static int settings_set_parent(struct settings *settings, const char *value, struct error *error)
+{
+    return settings_read_number(&settings->parent, value, "a process,", 1, INT_MAX, error);
+}
+
 static int settings_set_idle_timeout(
     struct settings *settings, const char *value, struct error *error)
 {
@@ -340,6 +346,9 @@ const struct setting settings_table[SETTINGS] = {
     [SETTING_IDLE_TIMEOUT] = {"idle-timeout", "PRSERVD_IDLE_TIMEOUT",
         .set = settings_set_idle_timeout},
     [SETTING_HTTP] = {"http", "PRSERVD_HTTP", .set = settings_set_http},
+    [SETTING_WITH_PARENT] = {"with-parent", "PRSERVD_WITH_PARENT", .set = settings_set_parent},
+    [SETTING_ADDRESS_FILE] = {"address-file", "PRSERVD_ADDRESS_FILE",
+        .string_at = offsetof(struct settings, address_file), .empty = NO_FILE},
     [SETTING_FORWARD] = {"forward", "PRSERVD_FORWARD",
         .string_at = offsetof(struct settings, forward)},
     [SETTING_ANNOTATE] = {"annotate", "PRSERVD_ANNOTATE", .set = settings_set_annotate},

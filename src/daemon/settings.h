@@ -43,6 +43,8 @@ enum setting_id {
     SETTING_MAX_REQUESTS,
     SETTING_IDLE_TIMEOUT,
     SETTING_HTTP,
+    SETTING_WITH_PARENT,
+    SETTING_ADDRESS_FILE,
     SETTING_FORWARD,
     SETTING_ANNOTATE,
     SETTING_TLS_CERT,
@@ -85,6 +87,8 @@ struct settings {
     unsigned idle_timeout_s;
     struct address http[SETTINGS_MAX_HTTP];
     size_t n_http;
+    unsigned parent; /* a process; 0: not given */
+    const char *address_file;
     const char *forward;       /* not checked yet */
     struct buffer annotations; /* header lines; owned */
     const char *tls_certificate;

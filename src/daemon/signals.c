@@ -58,6 +58,7 @@ _Noreturn static void signals_end_start(struct signals *signals)
     if (signals->server)
         server_remove_sockets(signals->server);
     pidfile_remove(&signals->pidfile);
+    address_file_remove(&signals->address_file);
     log_write(signals->options.log, LOG_INFO, "Stopped");
     if (signals->options.report >= 0)
         daemonize_report(
@@ -114,6 +115,7 @@ _Noreturn static void signals_end_by_force(struct signals *signals)
 
     signals_shut_sockets(signals);
     pidfile_remove(&signals->pidfile);
+    address_file_remove(&signals->address_file);
     store_each_sync(signals_log_sync, &syncs);
     if (syncs.n == 0)
         log_write(signals->options.log, LOG_WARNING,
@@ -136,7 +138,7 @@ static void signals_reload(const struct signals *signals)
         activation_notify(ACTIVATION_SERVING);
 }
 
-static void signals_stop(struct signals *signals, int number)
+static void signals_stop(struct signals *signals, const char *reason)
 {
     const bool is_starting = signals->phase == SIGNALS_STARTING;
 
@@ -149,7 +151,7 @@ static void signals_stop(struct signals *signals, int number)
         server_stop(signals->server);
     activation_notify(ACTIVATION_STOPPING);
     log_write(signals->options.log, LOG_INFO, "Stopping%s (%s)",
-        is_starting ? " during the start" : "", strsignal(number));
+        is_starting ? " during the start" : "", reason);
     if (is_starting)
         signals_end_start(signals);
 }
@@ -166,8 +168,10 @@ static bool signals_handle(struct signals *signals)
         if (arrived.ssi_signo == SIGHUP)
             signals_reload(signals);
         else
-            signals_stop(signals, (int)arrived.ssi_signo);
+            signals_stop(signals, strsignal((int)arrived.ssi_signo));
     }
+    if (parent_is_gone(&signals->parent))
+        signals_stop(signals, "the process of --with-parent is gone");
     is_stopping = signals->phase == SIGNALS_STOPPING;
     if (is_stopping && clock_ms() >= signals->stop_by_ms)
         signals_end_by_force(signals);
@@ -178,12 +182,17 @@ static bool signals_handle(struct signals *signals)
 static void *signals_run(void *argument)
 {
     struct signals *signals = argument;
-    struct pollfd events[2] = {
-        {.fd = signals->over, .events = POLLIN}, {.fd = signals->arrived, .events = POLLIN}};
-    bool is_stopping = false;
+    const struct parent *parent = &signals->parent;
+    struct pollfd events[3] = {{.fd = signals->over, .events = POLLIN},
+        {.fd = signals->arrived, .events = POLLIN}, {.fd = parent->descriptor, .events = POLLIN}};
+    int wait_ms = parent->pid != 0 && parent->descriptor < 0 ? PARENT_CHECK_MS : -1;
 
-    while (poll(events, 2, is_stopping ? CHECK_MS : -1) < 0 || events[0].revents == 0)
-        is_stopping = signals_handle(signals);
+    while (poll(events, 3, wait_ms) < 0 || events[0].revents == 0) {
+        if (signals_handle(signals)) {
+            events[2].fd = -1; /* it stays readable */
+            wait_ms = CHECK_MS;
+        }
+    }
     return NULL;
 }
 
@@ -195,6 +204,7 @@ static void signals_close(struct signals *signals)
         (void)close(signals->arrived);
     if (signals->over >= 0)
         (void)close(signals->over);
+    parent_forget(&signals->parent);
     (void)pthread_mutex_destroy(&signals->mutex);
 }
 
@@ -204,7 +214,8 @@ int signals_begin(
     int result = 0;
     sigset_t set;
 
-    *signals = (struct signals){.options = *options, .pidfile = {.descriptor = -1}};
+    *signals = (struct signals){
+        .options = *options, .pidfile = {.descriptor = -1}, .parent = {.descriptor = -1}};
     (void)pthread_mutex_init(&signals->mutex, NULL);
     signals_fill(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -212,6 +223,8 @@ int signals_begin(
     signals->over = eventfd(0, EFD_CLOEXEC);
     if (signals->arrived < 0 || signals->over < 0)
         result = error_set(error, ERROR_SYSTEM, "can't wait for signals: %s", strerror(errno));
+    if (result == 0 && options->parent != 0)
+        result = parent_watch(&signals->parent, options->parent, error);
     if (result == 0)
         result = thread_start(&signals->thread, signals_run, signals, "signals", error);
     if (result != 0)
@@ -233,6 +246,24 @@ void signals_remove_pidfile(struct signals *signals)
 {
     (void)pthread_mutex_lock(&signals->mutex);
     pidfile_remove(&signals->pidfile);
+    (void)pthread_mutex_unlock(&signals->mutex);
+}
+
+int signals_write_address_file(
+    struct signals *signals, const char *path, struct text text, struct error *error)
+{
+    int result;
+
+    (void)pthread_mutex_lock(&signals->mutex);
+    result = address_file_write(&signals->address_file, path, text, error);
+    (void)pthread_mutex_unlock(&signals->mutex);
+    return result;
+}
+
+void signals_remove_address_file(struct signals *signals)
+{
+    (void)pthread_mutex_lock(&signals->mutex);
+    address_file_remove(&signals->address_file);
     (void)pthread_mutex_unlock(&signals->mutex);
 }
 

@@ -12,6 +12,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "daemon/address_file.h"
+#include "daemon/parent.h"
 #include "daemon/pidfile.h"
 #include "server/server.h"
 
@@ -25,7 +28,8 @@ enum signals_phase { SIGNALS_STARTING, SIGNALS_SERVING, SIGNALS_STOPPING };
 /* All pointers are borrowed until signals_end. */
 struct signals_options {
     struct log *log;
-    int report; /* descriptor for daemonize_report; -1: none */
+    int report;   /* descriptor for daemonize_report; -1: none */
+    pid_t parent; /* the server ends with this process; 0: with none */
     const struct server_inherited *inherited;
     size_t n_inherited;
 };
@@ -35,6 +39,8 @@ struct signals {
     pthread_mutex_t mutex;
     enum signals_phase phase;
     struct pidfile pidfile;
+    struct address_file address_file;
+    struct parent parent;
     struct server *server; /* NULL: none */
     uint64_t stop_by_ms;   /* while STOPPING */
     int arrived;           /* signalfd */
@@ -47,7 +53,8 @@ struct signals {
  * SIGHUP reopens the log. SIGTERM and SIGINT end the process with status 0: at once while STARTING;
  * otherwise they stop the server, and the thread ends the process if that takes more than 4 s: then
  * it shuts all sockets, removes the pid file and logs which syncs are not finished. If even the log
- * can't be written, the process ends after 5 s. Fails with ERROR_SYSTEM. */
+ * can't be written, the process ends after 5 s. The end of the parent is the same as SIGTERM. Fails
+ * with ERROR_SYSTEM. */
 ERROR_MUST_CHECK int signals_begin(
     struct signals *signals, const struct signals_options *options, struct error *error);
 
@@ -55,6 +62,11 @@ ERROR_MUST_CHECK int signals_begin(
 ERROR_MUST_CHECK int signals_create_pidfile(
     struct signals *signals, const char *path, struct error *error);
 void signals_remove_pidfile(struct signals *signals);
+
+/* Writes the file of --address-file, or removes it; see address_file_write. */
+ERROR_MUST_CHECK int signals_write_address_file(
+    struct signals *signals, const char *path, struct text text, struct error *error);
+void signals_remove_address_file(struct signals *signals);
 
 /* Names the server that is to be stopped. NULL: none any more. */
 void signals_set_server(struct signals *signals, struct server *server);

@@ -256,6 +256,16 @@ void server_remove_sockets(struct server *server)
 
 /* ---- running and end ---- */
 
+void server_write_addresses(const struct server *server, struct buffer *out)
+{
+    const struct listener *listener;
+
+    TAILQ_FOREACH (listener, &server->listeners.all, entry) {
+        buffer_append_string(out, listener->name);
+        buffer_append_string(out, "\n");
+    }
+}
+
 void server_reload(struct server *server)
 {
     server_tls_reload(&server->tls);

@@ -4,6 +4,7 @@
 #define PRSERVD_SERVER_H
 
 #include "base/address.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "server/listener_options.h"
@@ -86,6 +87,9 @@ ERROR_MUST_CHECK int server_open(struct server *server, struct error *error);
 /* Removes the files of the unix sockets that the server has bound, because the process is about to
  * end; it binds no more. From any thread, from server_create to server_start. */
 void server_remove_sockets(struct server *server);
+
+/* Appends the addresses that the server listens on, a line each. From server_open on. */
+void server_write_addresses(const struct server *server, struct buffer *out);
 
 /* Begins to accept connections, and logs the addresses. */
 void server_start(struct server *server);
