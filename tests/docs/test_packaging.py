@@ -86,6 +86,8 @@ def test_the_health_check_of_the_image_asks_the_right_port():
 
 
 def test_the_recipe_has_the_checksum_of_the_licence():
-    recipe = (ROOT / "contrib" / "yocto" / "prservd_git.bb").read_text()
+    recipe = (
+        ROOT / "meta-prservd" / "recipes-support" / "prservd" / "prservd_git.bb"
+    ).read_text()
     digest = hashlib.md5((ROOT / "LICENSE").read_bytes()).hexdigest()
     assert f"file://LICENSE;md5={digest}" in recipe

@@ -2,31 +2,44 @@
 SUMMARY = "A PR server for BitBake"
 DESCRIPTION = "Assigns package revisions (PR) and stores them, in place of bitbake-prserv; \
 prserv is its client."
+HOMEPAGE = "https://www.yoctoproject.org/"
 SECTION = "devel"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=901ee7d1fe01a57725d6e8a39cb8275b"
 
 DEPENDS = "jansson libuv openssl sqlite3"
+PV = "0.2.0"
 
-# The source repository, in the git fetcher's form; see the README beside this file.
-PRSERVD_REPOSITORY ?= "git:///srv/git/prservd.git;protocol=file"
-PRSERVD_BRANCH ?= "main"
+# Another source than the checkout that has this layer; README.md describes both variables.
+PRSERVD_REPOSITORY ?= ""
+PRSERVD_SRCREV ?= ""
+PRSERVD_CHECKOUT = "${@os.path.normpath(d.getVar('PRSERVD_LAYERDIR') + '/..')}"
+PRSERVD_HAS_CHECKOUT = "${@os.path.exists(d.getVar('PRSERVD_CHECKOUT') + '/meson.build')}"
 
-# ${BP} is the default of S in every release.
-SRC_URI = "${PRSERVD_REPOSITORY};branch=${PRSERVD_BRANCH};destsuffix=${BP}"
-SRCREV ?= "${AUTOREV}"
-PV = "0.2.0+git"
+SRC_URI = "${PRSERVD_REPOSITORY}"
+SRCREV = "${@d.getVar('PRSERVD_SRCREV') or 'INVALID'}"
+EXTERNALSRC = "${@'' if d.getVar('PRSERVD_REPOSITORY') else d.getVar('PRSERVD_CHECKOUT')}"
+EXTERNALSRC_BUILD = "${WORKDIR}/build"
+S = "${WORKDIR}/git"
 
 inherit meson pkgconfig systemd
+inherit ${@'' if d.getVar('PRSERVD_REPOSITORY') else 'externalsrc'}
+
+python () {
+    if d.getVar("PRSERVD_REPOSITORY"):
+        if not d.getVar("PRSERVD_SRCREV"):
+            raise bb.parse.SkipRecipe("PRSERVD_REPOSITORY needs PRSERVD_SRCREV, a commit")
+    elif d.getVar("PRSERVD_HAS_CHECKOUT") != "True":
+        raise bb.parse.SkipRecipe("set PRSERVD_REPOSITORY and PRSERVD_SRCREV")
+}
 
 PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'seccomp systemd', d)} tls"
 # The recipes postgresql and libmicrohttpd are in meta-oe.
 PACKAGECONFIG:class-native ??= "tls"
-PACKAGECONFIG:class-nativesdk ??= "tls"
 PACKAGECONFIG[seccomp] = "-Dseccomp=enabled,-Dseccomp=disabled,libseccomp"
-PACKAGECONFIG[tls] = "-Dtls=enabled,-Dtls=disabled,openssl"
 PACKAGECONFIG[systemd] = "-Dsystemd=enabled,-Dsystemd=disabled,systemd"
 PACKAGECONFIG[http] = "-Dhttp=enabled,-Dhttp=disabled,libmicrohttpd"
+PACKAGECONFIG[tls] = "-Dtls=enabled,-Dtls=disabled,openssl"
 PACKAGECONFIG[postgresql] = "-Dpostgresql=enabled,-Dpostgresql=disabled,postgresql"
 
 EXTRA_OEMESON += "-Dtests=disabled -Dsystemd_unit_dir=${systemd_system_unitdir}"
@@ -45,7 +58,7 @@ FILES:${PN} += "${libdir}/prservd"
 FILES:${PN} += "${systemd_system_unitdir} ${datadir}/bash-completion ${datadir}/zsh"
 
 SYSTEMD_SERVICE:${PN} = "prservd.socket prservd.service"
-# prservd-ro.socket is not enabled by default.
+# prservd-ro.socket and prservd-forward.socket are not enabled by default.
 SYSTEMD_AUTO_ENABLE ??= "enable"
 
-BBCLASSEXTEND = "native nativesdk"
+BBCLASSEXTEND = "native"
