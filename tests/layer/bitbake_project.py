@@ -30,6 +30,9 @@ BBINCLUDELOGS = "yes"
 MACHINE ?= "qemux86-64"
 DISTRO ?= "testing"
 BB_CONSOLELOG = "${TOPDIR}/console.log"
+BB_SIGNATURE_HANDLER = "basichash"
+BB_HASHCHECK_FUNCTION = "testing_find_all"
+BB_SETSCENE_DEPVALID = "testing_needs_none"
 require conf/local.conf
 """
 
@@ -43,9 +46,33 @@ python base_do_build() {
     bb.plain("%s has %s from %s" % (d.getVar("PN"), value, d.getVar("PRSERV_HOST")))
     connection.close()
 }
+def testing_find_all(sq_data, d, **_):
+    return set(sq_data["hash"])
+def testing_needs_none(task, dependees, notneeded, d, log=None):
+    return False
 EXPORT_FUNCTIONS do_build
 do_build[nostamp] = "1"
 do_build[network] = "1"
+"""
+
+# Shared state that has the packages of every recipe, with the revision r0.RESTORED.
+PACKAGED_CLASS = """
+PKGDATA_DIR = "${TMPDIR}/pkgdata"
+python do_packagedata() {
+    bb.fatal("it was not restored")
+}
+addtask packagedata before do_build
+python do_packagedata_setscene() {
+    import os
+    folder = d.getVar("PKGDATA_DIR")
+    os.makedirs(folder + "/runtime", exist_ok=True)
+    pn = d.getVar("PN")
+    with open(folder + "/" + pn, "w") as file:
+        file.write("PACKAGES: %s\\n" % pn)
+    with open(folder + "/runtime/" + pn, "w") as file:
+        file.write("PKGR:%s: r0.%s\\n" % (pn, d.getVar("RESTORED")))
+}
+addtask do_packagedata_setscene
 """
 
 LAYER_CONF = """
@@ -76,13 +103,17 @@ class Project:
         shutil.copy(BUILD / "prservd", programs)
         for module in BUILD.glob("src/*/prservd-*.so"):
             shutil.copy(module, programs)
-        ignored = shutil.ignore_patterns("recipes-*")  # they need the classes of OE-Core
+        ignored = shutil.ignore_patterns(
+            "recipes-*"
+        )  # they need the classes of OE-Core
         shutil.copytree(LAYER, folder / "meta-prservd", ignore=ignored)
         (layer / "conf" / "bitbake.conf").write_text(BITBAKE_CONF)
         (layer / "conf" / "layer.conf").write_text(LAYER_CONF)
         (layer / "classes" / "base.bbclass").write_text(BASE_CLASS)
+        (layer / "classes" / "packaged.bbclass").write_text(PACKAGED_CLASS)
         for recipe in "one", "two":
             (layer / f"{recipe}.bb").write_text(f'CONTENT ?= "{recipe}"\n')
+        (layer / "three.bb").write_text('inherit packaged\nCONTENT ?= "three"\n')
         layers = f"{layer} {folder}/meta-prservd"
         (folder / "conf" / "bblayers.conf").write_text(
             f'BBPATH = "${{TOPDIR}}"\nBBFILES = ""\nBBLAYERS = "{layers}"\n'
@@ -105,7 +136,7 @@ class Project:
             "LANG": "en_US.UTF-8",
             "BBPATH": str(self.folder),
             "LD_LIBRARY_PATH": str(self.folder / "bin"),
-            "BB_ENV_PASSTHROUGH_ADDITIONS": "CONTENT LD_LIBRARY_PATH",
+            "BB_ENV_PASSTHROUGH_ADDITIONS": "CONTENT RESTORED LD_LIBRARY_PATH",
         }
 
     def start(self, *words, **environment):

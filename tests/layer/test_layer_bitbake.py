@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import time
@@ -90,8 +91,8 @@ def test_a_missing_program_is_one_warning(project):
 def test_a_required_program(project):
     (project.folder / "bin" / "prservd").unlink()
     project.set_local('PRSERVD_REQUIRED = "1"\n')
-    output = project.run("one", status=1)
-    assert "PRSERVD_REQUIRED" in output
+    # Some releases lose what an early end has to say now and then.
+    poll(lambda: "PRSERVD_REQUIRED" in project.run("one", status=1), "the error")
 
 
 def test_an_unset_host_stays_unset(project):
@@ -117,8 +118,18 @@ def test_a_memory_resident_bitbake_keeps_its_server(project):
         assert project.revision(content="c", **more) == "2"
         assert first not in servers(project)
     finally:
-        project.run("-m", **more)
-    poll(lambda: not servers(project), "the end of the server")
+        end_bitbake(project)
+
+
+def end_bitbake(project):
+    """Some releases lose the message now and then."""
+
+    def has_ended():
+        project.run("-m", BB_SERVER_TIMEOUT="60")
+        time.sleep(1)
+        return not servers(project)
+
+    poll(has_ended, "the end of BitBake and its server")
 
 
 def test_the_server_ends_when_the_cooker_is_killed(project):
@@ -154,6 +165,31 @@ def test_multiconfig_has_one_server(project):
     output = project.run("one", "mc:other:two", CONTENT="a")
     addresses = set(re.findall(r"has \S+ from (\S+)", output))
     assert len(addresses) == 1, output
+
+
+def restore(project, content, revision):
+    """Builds a recipe whose packages come from shared state. Returns its revision."""
+    shutil.rmtree(project.folder / "tmp", ignore_errors=True)
+    return project.revision("three", content=content, RESTORED=revision)
+
+
+def test_a_revision_from_shared_state_is_checked(project):
+    assert restore(project, "a", "0") == "0"
+    (warning,) = re.findall("WARNING: .*restored from shared state.*", project.output)
+    assert (
+        "has never given a revision" in warning
+    )  # it was checked before the build asked
+    assert restore(project, "b", "0") == "1"
+    assert "shared state" not in project.output
+    assert restore(project, "c", "7") == "2"
+    assert "r0.7" in project.output and "its greatest is 1" in project.output
+    project.set_local('PRSERVD_SETSCENE_CHECK = "off"\n')
+    assert restore(project, "d", "7") == "3"
+    assert "r0.7" not in project.output
+    project.set_local('PRSERVD_SETSCENE_CHECK = "error"\n')
+    shutil.rmtree(project.folder / "tmp")
+    output = project.run("three", status=1, CONTENT="e", RESTORED="7")
+    assert re.search("ERROR: .*r0.7", output)
 
 
 def test_a_relay(project, serve):
