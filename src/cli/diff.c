@@ -161,7 +161,8 @@ static int diff_print_all(const struct cli *cli, struct row_set *set)
 
 static bool diff_is_file(const char *name)
 {
-    if (strncmp(name, "unix://", strlen("unix://")) == 0)
+    if (strncmp(name, "unix://", strlen("unix://")) == 0 ||
+        strncmp(name, "tls://", strlen("tls://")) == 0)
         return false;
     return strcmp(name, "-") == 0 || strchr(name, '/') || access(name, F_OK) == 0;
 }

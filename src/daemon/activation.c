@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,6 +36,18 @@ static bool activation_read_number(const char *variable, long *number)
     return text && end != text && *end == '\0' && errno == 0;
 }
 
+/* Returns whether a name is no list of words: a service manager gives one to each socket, that of
+ * its unit or "unknown". */
+static bool activation_is_plain_name(const char *name)
+{
+    const size_t length = strlen(name);
+    static const char end[] = ".socket";
+
+    return length == 0 || strcmp(name, "unknown") == 0 || strcmp(name, "stored") == 0 ||
+           strcmp(name, "connection") == 0 ||
+           (length >= sizeof end && strcmp(name + length - (sizeof end - 1), end) == 0);
+}
+
 static int activation_add_socket(
     struct server_inherited *socket, int descriptor, const char *name, struct error *error)
 {
@@ -43,8 +56,13 @@ static int activation_add_socket(
     *socket = (struct server_inherited){.descriptor = descriptor};
     if (fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0)
         return activation_refuse(error, strerror(errno));
-    if (!name || !listener_words_are(name) ||
-        listener_words_read(&socket->options, name, name, &reason) == 0)
+    if (!name || activation_is_plain_name(name))
+        return 0;
+    if (!listener_words_are(name) && !strpbrk(name, ",= ")) {
+        (void)snprintf(socket->odd_name, sizeof socket->odd_name, "%s", name);
+        return 0;
+    }
+    if (listener_words_read(&socket->options, name, name, &reason) == 0)
         return 0;
     return error_set(error, ERROR_SYSTEM,
         "can't use the inherited sockets (LISTEN_FDNAMES): %.400s", reason.text);

@@ -191,11 +191,25 @@ static void daemon_write_addresses(struct daemon *daemon)
     buffer_free(&addresses);
 }
 
+/* Warns of names that may be meant as words for the rights of a socket. */
+static void daemon_warn_of_names(const struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->n_inherited; i++) {
+        if (daemon->inherited[i].odd_name[0] != '\0')
+            log_write(daemon->log, LOG_WARNING,
+                "The name %s of an inherited socket (FileDescriptorName=) is none of the words "
+                "that "
+                "limit its clients: they have full rights",
+                daemon->inherited[i].odd_name);
+    }
+}
+
 /* Serves until a signal ends the server. */
 static void daemon_serve(struct daemon *daemon)
 {
     struct error error;
 
+    daemon_warn_of_names(daemon);
     daemon_log_start(daemon->options, daemon->log);
     /* The database is open and the threads run, but no client has been served. */
     if (sandbox_enter(&error) != 0)
@@ -220,7 +234,8 @@ static int daemon_run_server(struct daemon *daemon)
 {
     struct error error;
     int result = daemon_open(daemon, &error);
-    const int status = result == 0 ? 0 : 1;
+    /* Options that do not fit together are found here, too. */
+    const int status = result == 0 ? 0 : result == ERROR_INPUT ? 2 : 1;
     bool clean;
 
     if (result == 0)

@@ -11,6 +11,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 #define CHECK_MS 20
 #define MIN_PAUSE_MS 50   /* from a failure to the next try, */
@@ -27,8 +30,7 @@ void relay_hurry(struct relay *relay)
 void relay_pause(struct relay *relay)
 {
     relay->retry_ms = clock_ms() + upstream_jitter(relay->pause_ms);
-    if (relay->pause_ms < MAX_PAUSE_MS)
-        relay->pause_ms *= 2;
+    relay->pause_ms = relay->pause_ms < MAX_PAUSE_MS / 2 ? relay->pause_ms * 2 : MAX_PAUSE_MS;
 }
 
 void relay_be_away(struct relay *relay, const char *reason)
@@ -46,6 +48,7 @@ void relay_be_away(struct relay *relay, const char *reason)
 
 static void relay_be_back(struct relay *relay)
 {
+    log_often(relay->log, LOG_INFO, "Connected to the server %s again", relay->name);
     outage_end(&relay->outage, clock_ms());
     relay->pause_ms = MIN_PAUSE_MS;
     relay->retry_ms = 0;
@@ -64,10 +67,35 @@ void relay_be_answered(struct relay *relay)
 {
     relay->pause_ms = MIN_PAUSE_MS;
     relay->n_useless = 0;
-    if (!outage_is_on(&relay->outage))
+    if (outage_is_on(&relay->outage))
+        relay_be_back(relay);
+}
+
+static void relay_on_probed(
+    struct relay_request *request, int result, struct text answer, const struct error *error)
+{
+    struct relay *relay = request->context;
+
+    (void)error;
+    relay->is_probing = false;
+    if (result == 0 && text_starts_with(answer, "{\"invoke-error\""))
+        log_often(relay->log, LOG_ERROR, "The server %s answers with an error: %.*s", relay->name,
+            (int)(answer.length < 300 ? answer.length : 300), answer.bytes);
+}
+
+void relay_probe(struct relay *relay)
+{
+    static const struct request ping = {.kind = REQUEST_PING};
+
+    if (relay->is_probing || relay->is_refusing || relay->is_stopping)
         return;
-    log_often(relay->log, LOG_INFO, "Connected to the server %s again", relay->name);
-    relay_be_back(relay);
+    relay->is_probing = true;
+    relay->probe = (struct relay_request){.request = &ping,
+        .arrived_ms = clock_ms(),
+        .done = relay_on_probed,
+        .context = relay,
+        .is_probe = true};
+    relay_ask(relay->shared, &relay->probe);
 }
 
 /* Time with a connection does not count. */
@@ -144,6 +172,9 @@ void relay_turn(struct relay *relay)
 void relay_refuse_waiting(struct relay *relay)
 {
     relay->is_stopping = true;
+    if (relay->is_probing)
+        relay_cancel(&relay->probe);
+    relay->is_probing = false;
     relay_watch(relay);
 }
 
@@ -157,6 +188,11 @@ void relay_refuse(struct relay *relay, const char *reason)
 
 /* ---- pools ---- */
 
+const char *relay_name(const struct relay *relay)
+{
+    return relay->own_name;
+}
+
 struct relay_pool *relay_shared_pool(struct relay *relay)
 {
     return relay->shared;
@@ -164,7 +200,7 @@ struct relay_pool *relay_shared_pool(struct relay *relay)
 
 struct relay_pool *relay_pool_open(struct relay *relay, const char *headers)
 {
-    return relay_pool_create(relay, relay->annotations.bytes, headers);
+    return relay_pool_create(relay, headers, relay->annotations.bytes);
 }
 
 /* ---- what it is like ---- */
@@ -209,6 +245,16 @@ static void relay_free(struct relay *relay)
     free(relay);
 }
 
+/* Chooses a name that no other relay has. */
+static void relay_choose_name(struct relay *relay)
+{
+    uint64_t number = 0;
+
+    if (getrandom(&number, sizeof number, GRND_NONBLOCK) != sizeof number)
+        number = clock_us() ^ (uint64_t)getpid() << 32;
+    (void)snprintf(relay->own_name, sizeof relay->own_name, "%016" PRIx64, number);
+}
+
 int relay_create(struct relay **created, uv_loop_t *loop, const struct relay_options *options,
     struct error *error)
 {
@@ -228,6 +274,8 @@ int relay_create(struct relay **created, uv_loop_t *loop, const struct relay_opt
     metric_set(&relay->metrics.is_up, 1);
     TAILQ_INIT(&relay->pools);
     TAILQ_INIT(&relay->streams);
+    relay_choose_name(relay);
+    buffer_append_format(&relay->annotations, "x-prserv-relay: %s\n", relay->own_name);
     buffer_append(&relay->annotations, options->annotations, strlen(options->annotations) + 1);
     if (!buffer_failed(&relay->annotations))
         relay->shared = relay_pool_create(relay, relay->annotations.bytes, "");
@@ -237,6 +285,7 @@ int relay_create(struct relay **created, uv_loop_t *loop, const struct relay_opt
     }
     (void)uv_timer_init(loop, &relay->timer);
     relay->timer.data = relay;
+    relay_probe(relay);
     *created = relay;
     return 0;
 }

@@ -57,8 +57,10 @@ struct relay_request {
 
     /* The relay's own. */
     TAILQ_ENTRY(relay_request) entry; /* in unsent */
+    bool is_probe; /* it finds out whether the server answers, and waits as long as that takes */
     struct relay_pool *pool;
     struct relay_slot *slot; /* where its answer is waited for; NULL: it is unsent */
+    bool is_repeated;        /* its connection broke: it has to be sent again */
     bool was_moved;          /* to another connection than its first one */
     bool has_waited;         /* it is counted in the outage */
     bool is_suspect;     /* a connection broke while it was the first one there: it is sent alone */
@@ -83,6 +85,9 @@ void relay_refuse_waiting(struct relay *relay);
 
 /* Refuses all requests, those under way and later ones, with this reason. */
 void relay_refuse(struct relay *relay, const char *reason);
+
+/* Returns the name by which the relay recognises itself in an opening: x-prserv-relay. */
+const char *relay_name(const struct relay *relay);
 
 /* ---- pools ---- */
 

@@ -37,6 +37,9 @@ bool relay_channel_push(
     STAILQ_INSERT_TAIL(&channel->slots, slot, entry);
     channel->n_slots++;
     request->slot = slot;
+    if (request->is_repeated)
+        metric_add(&channel->pool->relay->metrics.n_repeated, 1);
+    request->is_repeated = false;
     codec_write_message(lines, request->request);
     return true;
 }
@@ -46,8 +49,10 @@ static void relay_end(
 {
     struct relay_metrics *metrics = &request->pool->relay->metrics;
 
-    metric_count(&metrics->n_waiting, -1);
-    metric_add(result == 0 ? &metrics->n_answered : &metrics->n_failed, 1);
+    if (!request->is_probe) {
+        metric_count(&metrics->n_waiting, -1);
+        metric_add(result == 0 ? &metrics->n_answered : &metrics->n_failed, 1);
+    }
     request->done(request, result, answer, error);
 }
 
@@ -64,8 +69,10 @@ void relay_channel_free(struct relay_channel *channel)
 
     TAILQ_REMOVE(&pool->channels, channel, entry);
     pool->n_channels--;
-    pool->n_connecting -= !channel->is_ready;
-    metric_count(&pool->relay->metrics.n_connections, -1);
+    if (channel->is_ready)
+        metric_count(&pool->relay->metrics.n_connections, -1);
+    else
+        pool->n_connecting--;
     free(channel);
 }
 
@@ -86,20 +93,20 @@ void relay_channel_return(struct relay_channel *channel, struct relay_request_li
     struct relay_pool *pool = channel->pool;
     struct relay_request_list returned = TAILQ_HEAD_INITIALIZER(returned);
     struct relay_slot *slot;
-    bool is_first = true;
+    bool is_first = true; /* also if nobody waits for it any more */
 
     while ((slot = relay_channel_pop(channel))) {
         struct relay_request *request = slot->request;
 
         free(slot);
-        if (!request)
-            continue;
-        metric_add(&pool->relay->metrics.n_repeated, 1);
-        request->was_moved = false;
-        if (is_first && relay_suspect(request))
-            TAILQ_INSERT_TAIL(ended, request, entry);
-        else
-            TAILQ_INSERT_TAIL(&returned, request, entry);
+        if (request) {
+            request->was_moved = false;
+            request->is_repeated = true;
+            if (is_first && relay_suspect(request))
+                TAILQ_INSERT_TAIL(ended, request, entry);
+            else
+                TAILQ_INSERT_TAIL(&returned, request, entry);
+        }
         is_first = false;
     }
     TAILQ_CONCAT(&returned, &pool->unsent, entry);
@@ -148,7 +155,16 @@ static void relay_channel_on_failed(
         TAILQ_REMOVE(&ended, request, entry);
         relay_fail(request, &error);
     }
+    if (pool->n_channels == 0 && pool == relay->shared)
+        relay_probe(relay);
     relay_watch(relay);
+}
+
+/* Ends a connection that sends what nobody has asked for. */
+static void relay_channel_distrust(struct relay_channel *channel)
+{
+    upstream_conn_close(channel->conn);
+    relay_channel_on_failed(channel, UPSTREAM_INVALID, "it answered without a request");
 }
 
 /* ---- answers ---- */
@@ -161,13 +177,16 @@ static void relay_channel_on_message(void *context, const struct text *message)
     struct relay_request *request = slot ? slot->request : NULL;
     struct error error;
 
+    if (!slot) {
+        relay_channel_distrust(channel);
+        return;
+    }
     channel->heard_ms = clock_ms();
-    channel->is_slow = channel->is_solitary = false;
+    channel->is_slow = channel->has_moved_all = channel->is_solitary = false;
     channel->has_answered = true;
     relay_be_answered(relay);
-    if (slot)
-        metric_histogram_add(
-            &relay->metrics.round_trip_us, METRIC_DURATION, clock_us() - slot->sent_us);
+    metric_histogram_add(
+        &relay->metrics.round_trip_us, METRIC_DURATION, clock_us() - slot->sent_us);
     free(slot);
     if (request && message) {
         relay_end(request, 0, *message, NULL);
@@ -186,7 +205,9 @@ static void relay_channel_on_opened(void *context)
     struct relay_pool *pool = channel->pool;
 
     channel->is_ready = true;
+    channel->heard_ms = clock_ms();
     pool->n_connecting--;
+    metric_count(&pool->relay->metrics.n_connections, 1);
     relay_be_connected(pool->relay);
     relay_pool_send(pool);
 }
@@ -211,7 +232,6 @@ void relay_channel_open(struct relay_pool *pool)
     TAILQ_INSERT_TAIL(&pool->channels, channel, entry);
     pool->n_channels++;
     pool->n_connecting++;
-    metric_count(&pool->relay->metrics.n_connections, 1);
     pool->relay->attempted_ms = clock_ms();
     if (upstream_conn_open(&channel->conn, pool->relay->loop, &pool->target, RELAY_CONNECT_MS,
             &events, &error) != 0) {
@@ -235,7 +255,14 @@ void relay_channel_write(struct relay_channel *channel, struct buffer *lines)
     relay_channel_on_failed(channel, UPSTREAM_BROKEN, error.text);
 }
 
-void relay_channel_move(struct relay_channel *channel)
+/* Returns whether a request stores something. Sent twice, a get-pr may get two revisions, which
+ * looks like a content that came back: so that happens only after a connection broke. */
+static bool relay_changes_something(const struct request *request)
+{
+    return request->kind == REQUEST_GET_PR || request->kind == REQUEST_IMPORT_ONE;
+}
+
+void relay_channel_move(struct relay_channel *channel, bool with_changes)
 {
     struct relay_pool *pool = channel->pool;
     struct relay_request_list moved = TAILQ_HEAD_INITIALIZER(moved);
@@ -244,7 +271,8 @@ void relay_channel_move(struct relay_channel *channel)
     while ((slot = STAILQ_NEXT(slot, entry))) {
         struct relay_request *request = slot->request;
 
-        if (!request || request->was_moved)
+        if (!request || request->was_moved ||
+            (!with_changes && relay_changes_something(request->request)))
             continue;
         request->was_moved = true;
         request->slot = NULL;

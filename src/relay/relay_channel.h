@@ -20,8 +20,9 @@ struct relay_channel {
     struct relay_pool *pool;
     struct upstream_conn *conn;
     bool is_ready;
-    bool is_slow;
-    bool is_solitary; /* it carries a suspect alone */
+    bool is_slow;       /* its first request has had no answer for RELAY_SLOW_MS */
+    bool has_moved_all; /* nor for RELAY_VERY_SLOW_MS: what was behind it went elsewhere */
+    bool is_solitary;   /* it carries a suspect alone */
     bool has_answered;
     struct relay_slot_list slots; /* in the order of sending */
     unsigned n_slots;
@@ -38,8 +39,9 @@ bool relay_channel_push(
 /* Sends lines. A failure ends the channel. */
 void relay_channel_write(struct relay_channel *channel, struct buffer *lines);
 
-/* Makes the requests behind the first one unsent again, each of them once. */
-void relay_channel_move(struct relay_channel *channel);
+/* Makes the requests behind the first one unsent again, unless they were moved before;
+ * with_changes: also those that change something. */
+void relay_channel_move(struct relay_channel *channel, bool with_changes);
 
 /* Makes the requests of a channel unsent again, in their order and before the others. One that has
  * broken too many connections is moved to ended. */

@@ -105,16 +105,29 @@ void relay_pool_send(struct relay_pool *pool)
 
 /* ---- time ---- */
 
-static void relay_channel_check(struct relay_channel *channel, uint64_t now_ms)
+/* Finds out whether the answers of a connection are late. */
+static void relay_pool_check_answers(struct relay_channel *channel, uint64_t silent_ms)
+{
+    if (silent_ms >= RELAY_VERY_SLOW_MS && !channel->has_moved_all) {
+        channel->is_slow = channel->has_moved_all = true;
+        relay_channel_move(channel, true);
+    } else if (silent_ms >= RELAY_SLOW_MS && !channel->is_slow) {
+        channel->is_slow = true;
+        relay_channel_move(channel, false);
+    }
+}
+
+/* Looks after a connection, which may be closed by that. */
+static void relay_pool_check_channel(struct relay_channel *channel, uint64_t now_ms)
 {
     const struct relay_channel *first = TAILQ_FIRST(&channel->pool->channels);
+    const uint64_t silent_ms = now_ms > channel->heard_ms ? now_ms - channel->heard_ms : 0;
 
     if (!channel->is_ready)
         return;
-    if (channel->n_slots > 0 && !channel->is_slow && now_ms - channel->heard_ms >= RELAY_SLOW_MS) {
-        channel->is_slow = true;
-        relay_channel_move(channel);
-    } else if (channel->n_slots == 0 && channel != first && now_ms - channel->heard_ms >= IDLE_MS) {
+    if (channel->n_slots > 0) {
+        relay_pool_check_answers(channel, silent_ms);
+    } else if (channel != first && silent_ms >= IDLE_MS) {
         upstream_conn_close(channel->conn);
         relay_channel_free(channel);
     }
@@ -125,7 +138,7 @@ static bool relay_is_over(struct relay_request *request, uint64_t now_ms)
 {
     struct relay *relay = request->pool->relay;
 
-    if (!outage_is_on(&relay->outage))
+    if (!outage_is_on(&relay->outage) || request->is_probe)
         return false;
     if (!request->has_waited) {
         request->has_waited = true;
@@ -163,7 +176,7 @@ void relay_pool_check(struct relay_pool *pool, uint64_t now_ms)
 
     for (channel = TAILQ_FIRST(&pool->channels); channel; channel = next) {
         next = TAILQ_NEXT(channel, entry);
-        relay_channel_check(channel, now_ms);
+        relay_pool_check_channel(channel, now_ms);
     }
     relay_pool_end_late(pool, now_ms);
     relay_pool_send(pool);
@@ -185,12 +198,13 @@ void relay_ask(struct relay_pool *pool, struct relay_request *request)
 {
     request->pool = pool;
     request->slot = NULL;
-    request->was_moved = request->has_waited = false;
+    request->was_moved = request->has_waited = request->is_repeated = false;
     request->is_suspect = false;
     request->n_breaks = 0;
     request->n_answered = metric_get(&pool->relay->metrics.n_answered);
     TAILQ_INSERT_TAIL(&pool->unsent, request, entry);
-    metric_count(&pool->relay->metrics.n_waiting, 1);
+    if (!request->is_probe)
+        metric_count(&pool->relay->metrics.n_waiting, 1);
     relay_hurry(pool->relay);
     relay_watch(pool->relay);
 }
@@ -201,7 +215,8 @@ void relay_cancel(struct relay_request *request)
         request->slot->request = NULL;
     else
         TAILQ_REMOVE(&request->pool->unsent, request, entry);
-    metric_count(&request->pool->relay->metrics.n_waiting, -1);
+    if (!request->is_probe)
+        metric_count(&request->pool->relay->metrics.n_waiting, -1);
 }
 
 /* ---- start and end ---- */

@@ -3,8 +3,9 @@
  *
  * New requests go over the first connection that is ready and not slow. A connection is slow while
  * its first request has had no answer for RELAY_SLOW_MS: then the requests behind that one are sent
- * once more over another connection, because answers come in the order of the requests. There are
- * RELAY_MOST_CONNECTIONS at most.
+ * once more over another connection, because answers come in the order of the requests. Requests
+ * that store something have RELAY_VERY_SLOW_MS before that: sent twice, they may get two revisions.
+ * There are RELAY_MOST_CONNECTIONS at most.
  *
  * A request that was the first one on a connection that broke may be the reason. It is sent alone,
  * so that it breaks no connection of others, and ends after some times.
@@ -18,6 +19,7 @@
 #include "upstream/upstream_conn.h"
 
 #define RELAY_SLOW_MS 50
+#define RELAY_VERY_SLOW_MS 1000
 #define RELAY_MOST_CONNECTIONS 8
 #define RELAY_CONNECT_MS 5000
 
@@ -30,8 +32,9 @@ TAILQ_HEAD(relay_stream_list, relay_stream);
 struct relay {
     uv_loop_t *loop;
     struct upstream_target target;
-    struct buffer annotations; /* a C string */
-    char name[ADDRESS_TEXT_BYTES];
+    struct buffer annotations;     /* a C string */
+    char name[ADDRESS_TEXT_BYTES]; /* of the central server */
+    char own_name[24];
     char waiting[ADDRESS_TEXT_BYTES + 64];
     struct log *log;
     struct outage outage;
@@ -43,6 +46,8 @@ struct relay {
     struct relay_pool_list pools;
     struct relay_pool *shared;
     struct relay_stream_list streams;
+    struct relay_request probe; /* a ping: at the start, and when the last connection is gone */
+    bool is_probing;
     bool is_stopping;
     bool is_refusing;
     struct error refusal;
@@ -61,7 +66,8 @@ struct relay_pool {
     bool is_closed; /* it is freed at the end of the turn */
 };
 
-/* Creates a pool; NULL without memory. headers are added to the annotations, or replace them. */
+/* Creates a pool, with these header lines in its openings; of two with one name, the later one
+ * counts. Returns NULL without memory. */
 struct relay_pool *relay_pool_create(
     struct relay *relay, const char *headers, const char *more_headers);
 
@@ -84,6 +90,9 @@ void relay_pool_end(struct relay_pool *pool, const struct error *error);
 
 /* Notes that a connection could not be made, or ended without an answer. */
 void relay_be_away(struct relay *relay, const char *reason);
+
+/* Finds out whether the server can be reached, and goes on until it can. */
+void relay_probe(struct relay *relay);
 
 /* Has the next connection tried soon, because a request needs it. */
 void relay_hurry(struct relay *relay);

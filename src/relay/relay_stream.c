@@ -7,7 +7,7 @@
 
 static void relay_stream_drop(struct relay_stream *stream)
 {
-    if (stream->conn)
+    if (stream->is_connected)
         metric_count(&stream->pool->relay->metrics.n_connections, -1);
     stream->conn = NULL;
     stream->is_connected = false;
@@ -54,7 +54,10 @@ static void relay_stream_on_failed(void *context, enum upstream_failure failure,
     struct error error;
 
     (void)failure;
-    relay->n_useless += stream->is_connected && !stream->has_begun;
+    if (stream->is_connected && !stream->has_begun) {
+        relay->n_useless++;
+        metric_add(&relay->metrics.n_repeated, 1);
+    }
     relay_stream_drop(stream);
     if (stream->has_begun) {
         (void)error_set(&error, ERROR_UPSTREAM, "the server %s broke off its answer: %.200s",
@@ -62,7 +65,6 @@ static void relay_stream_on_failed(void *context, enum upstream_failure failure,
         relay_stream_fail(stream, &error);
         return;
     }
-    metric_add(&relay->metrics.n_repeated, 1);
     relay_be_away(relay, reason); /* the timer tries again */
 }
 
@@ -72,6 +74,7 @@ static void relay_stream_on_opened(void *context)
     struct buffer lines = BUFFER_EMPTY;
 
     stream->is_connected = true;
+    metric_count(&stream->pool->relay->metrics.n_connections, 1);
     relay_be_connected(stream->pool->relay);
     codec_write_message(&lines, stream->request);
     if (upstream_conn_send(stream->conn, &lines) == 0)
@@ -93,9 +96,7 @@ static void relay_stream_connect(struct relay_stream *stream)
 
     relay->attempted_ms = clock_ms();
     if (upstream_conn_open(&stream->conn, relay->loop, &stream->pool->target, RELAY_CONNECT_MS,
-            &events, &error) == 0)
-        metric_count(&relay->metrics.n_connections, 1);
-    else
+            &events, &error) != 0)
         relay_be_away(relay, error.text);
 }
 

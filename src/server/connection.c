@@ -107,6 +107,16 @@ void connection_refuse(struct connection *connection, const char *reason)
     connection_set_state(connection, FINISHING);
 }
 
+static void connection_refuse_loop(struct connection *connection)
+{
+    log_often(connection->connections->server.log, LOG_ERROR,
+        "This relay is its own central server, directly or through others: correct --forward");
+    session_refuse(connection->session,
+        "the relay is its own central server, directly or through others (a loop); correct "
+        "--forward");
+    connection_set_state(connection, FINISHING);
+}
+
 static void connection_take_opening(struct connection *connection)
 {
     struct error error;
@@ -114,13 +124,17 @@ static void connection_take_opening(struct connection *connection)
     switch (handshake_read(&connection->handshake, &connection->framer, &error)) {
     case FRAMER_READY:
         connection_send_headers(connection);
+        if (session_is_loop(connection->session, &connection->handshake)) {
+            connection_refuse_loop(connection);
+            break;
+        }
         session_take_handshake(connection->session, &connection->handshake);
         connection_set_state(connection, OPEN);
         break;
     case FRAMER_LOST:
         if (connection->handshake.is_tls)
             connections_log_tls_failure(connection->connections, &connection->transport,
-                "it speaks TLS on a port that does not");
+                "it speaks TLS on a port without it");
         if (!connection->handshake.is_xml_rpc) {
             connection_refuse(connection, error.text);
             break;

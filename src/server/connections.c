@@ -192,7 +192,7 @@ void connections_begin_negotiation(struct connections *connections, struct conne
 {
     if (connections->n_negotiating >= MOST_NEGOTIATING) {
         log_often(connections->server.log, LOG_WARNING,
-            "Closed a connection that had not negotiated TLS yet, because %d others do so, too",
+            "Closed a connection that had not negotiated TLS yet: %d negotiations are under way",
             MOST_NEGOTIATING);
         abandon(TAILQ_FIRST(&connections->negotiating)->connection);
     }

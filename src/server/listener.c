@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #define ACCEPT_PER_TURN 64 /* of one listener, before the loop goes on */
 #define PAUSE_MS 100       /* until accepting is tried again when descriptors ran out */
@@ -159,6 +160,10 @@ static int listeners_add_bound(
         if (options->tls && listeners_is_unix(listener))
             return error_set(error, ERROR_INPUT,
                 "%s: ',tls' is for TCP; a unix socket does not leave this machine", listener->name);
+        /* Who may connect is decided here, not by the file. */
+        if (listeners_is_unix(listener) && listener->path[0] != '\0' && options->access &&
+            !access_list_is_empty(&options->access->allowed))
+            (void)chmod(listener->path, 0666);
         if (access_check(options->access, listeners_is_unix(listener), listener->name, error) != 0)
             return ERROR_INPUT;
     }

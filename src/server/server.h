@@ -21,6 +21,7 @@ struct server_listener {
 /* A socket bound by another process, which keeps it open: it outlives the server. */
 struct server_inherited {
     int descriptor;
+    char odd_name[32]; /* a name that is no word of listener_words.h: for the log; "": none */
     struct listener_options options;
 };
 

@@ -431,7 +431,15 @@ void session_set_peer(struct session *session, const struct peer *peer)
 void session_set_subject(struct session *session, const char *subject)
 {
     buffer_append_string(&session->client.subject, subject);
-    session->client.host = buffer_text(&session->client.subject);
+    if (!buffer_failed(&session->client.subject))
+        session->client.host = buffer_text(&session->client.subject);
+}
+
+bool session_is_loop(const struct session *session, const struct handshake *handshake)
+{
+    const struct relay *relay = session->server->relay;
+
+    return relay && handshake_has_relay(handshake, relay_name(relay));
 }
 
 /* Gives a client whose opening says something about it connections of its own, with that in their

@@ -53,6 +53,9 @@ void session_set_peer(struct session *session, const struct peer *peer);
 /* Notes the subject of the client's certificate, which names it in the audit log from now on. */
 void session_set_subject(struct session *session, const char *subject);
 
+/* Returns whether a complete handshake says that the client's requests come back to this relay. */
+bool session_is_loop(const struct session *session, const struct handshake *handshake);
+
 /* Notes what a complete handshake says of the client, and frees its annotations. */
 void session_take_handshake(struct session *session, struct handshake *handshake);
 

@@ -133,6 +133,7 @@ enum tls_result transport_negotiate(struct transport *transport, struct error *e
     }
     if (written != 0) {
         (void)error_set(error, ERROR_SYSTEM, "%s", uv_strerror(written));
+        transport_end_tls(transport);
         return TLS_FAILED;
     }
     transport->is_negotiating = result != TLS_OK;

@@ -21,6 +21,12 @@ int tls_describe_failure(struct error *error, int code, const char *what)
 
 /* ---- files ---- */
 
+static int tls_refuse_file(const char *file, const char *reason, struct error *error)
+{
+    ERR_clear_error();
+    return error_set(error, ERROR_INPUT, "%.300s: %s", file, reason);
+}
+
 /* Reads our certificate, those of its chain, and the key. */
 static int tls_context_load_certificate(
     struct tls_context *context, const struct tls_options *options, struct error *error)
@@ -30,7 +36,7 @@ static int tls_context_load_certificate(
     int result = pem_file_check(options->certificate, error);
 
     if (result == 0 && SSL_CTX_use_certificate_chain_file(context->ssl, options->certificate) != 1)
-        result = tls_describe_failure(error, ERROR_INPUT, options->certificate);
+        result = tls_refuse_file(options->certificate, "no certificate in PEM format", error);
     if (result == 0)
         result = pem_file_read_key(&key, key_file, error);
     if (result == 0 && SSL_CTX_use_PrivateKey(context->ssl, key) != 1) {
@@ -50,12 +56,12 @@ static int tls_context_load_ca(
     int result = pem_file_check(options->ca, error);
 
     if (result == 0 && SSL_CTX_load_verify_file(context->ssl, options->ca) != 1)
-        result = tls_describe_failure(error, ERROR_INPUT, options->ca);
+        result = tls_refuse_file(options->ca, "no certificate of a CA in PEM format", error);
     if (result != 0 || !options->is_server)
         return result;
     names = SSL_load_client_CA_file(options->ca);
     if (!names)
-        return tls_describe_failure(error, ERROR_INPUT, options->ca);
+        return tls_refuse_file(options->ca, "no certificate of a CA in PEM format", error);
     SSL_CTX_set_client_CA_list(context->ssl, names);
     return 0;
 }

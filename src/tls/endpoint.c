@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -16,7 +17,7 @@ struct tls_endpoint {
     const struct tls_module *module;
     struct tls_options options;
     struct log *log;
-    uint64_t warn_ms; /* when the next warning is due; 0: now */
+    atomic_ullong warn_ms; /* when the next warning is due; 0: now */
     pthread_mutex_t mutex;
     struct tls_context *context; /* guarded by mutex */
 };
@@ -48,7 +49,7 @@ static void tls_endpoint_warn(struct tls_endpoint *endpoint)
     struct tm parts;
     char date[32] = "?";
 
-    endpoint->warn_ms = clock_ms() + WARN_AGAIN_MS;
+    atomic_store(&endpoint->warn_ms, clock_ms() + WARN_AGAIN_MS);
     if (expires_s == 0 || left_s > (int64_t)WARN_DAYS * DAY_S)
         return;
     if (gmtime_r(&end, &parts))
@@ -59,13 +60,13 @@ static void tls_endpoint_warn(struct tls_endpoint *endpoint)
             endpoint->options.certificate, date);
     else
         log_write(endpoint->log, LOG_WARNING,
-            "The certificate %s ends in %lld days, at %s; renew it, then send SIGHUP",
-            endpoint->options.certificate, (long long)(left_s / DAY_S), date);
+            "The certificate %s ends within %lld days, at %s; renew it, then send SIGHUP",
+            endpoint->options.certificate, (long long)(left_s / DAY_S) + 1, date);
 }
 
 void tls_endpoint_tick(struct tls_endpoint *endpoint)
 {
-    if (clock_ms() >= endpoint->warn_ms)
+    if (clock_ms() >= atomic_load(&endpoint->warn_ms))
         tls_endpoint_warn(endpoint);
 }
 
@@ -99,15 +100,29 @@ int tls_endpoint_begin(struct tls_endpoint *endpoint, const char *host,
 
 /* ---- files ---- */
 
+static bool tls_endpoint_has_expired(
+    const struct tls_endpoint *endpoint, const struct tls_context *context)
+{
+    const int64_t expires_s = endpoint->module->context_expires_s(context);
+
+    return expires_s != 0 && expires_s <= (int64_t)time(NULL);
+}
+
 void tls_endpoint_reload(struct tls_endpoint *endpoint)
 {
     struct tls_context *context;
     struct tls_context *former;
     struct error error;
 
-    if (endpoint->module->context_open(&context, &endpoint->options, &error) != 0) {
-        log_write(
-            endpoint->log, LOG_ERROR, "TLS goes on with the certificates it had: %s", error.text);
+    int result = endpoint->module->context_open(&context, &endpoint->options, &error);
+
+    if (result == 0 && tls_endpoint_has_expired(endpoint, context)) {
+        endpoint->module->context_close(context);
+        result = error_set(&error, ERROR_INPUT, "%.300s: the certificate has expired",
+            endpoint->options.certificate);
+    }
+    if (result != 0) {
+        log_write(endpoint->log, LOG_ERROR, "The certificates in use are kept: %s", error.text);
         return;
     }
     (void)pthread_mutex_lock(&endpoint->mutex);
@@ -115,8 +130,9 @@ void tls_endpoint_reload(struct tls_endpoint *endpoint)
     endpoint->context = context;
     (void)pthread_mutex_unlock(&endpoint->mutex);
     endpoint->module->context_close(former);
+    atomic_store(&endpoint->warn_ms, 0);
     log_write(endpoint->log, LOG_INFO, "Read the certificates %s again",
-        endpoint->options.is_server ? "of the listeners" : "for connections to the upstream");
+        endpoint->options.is_server ? "of the listeners" : "for connections to the server");
 }
 
 int tls_endpoint_create(struct tls_endpoint **endpoint_out, const struct tls_options *options,

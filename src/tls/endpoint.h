@@ -21,7 +21,7 @@ ERROR_MUST_CHECK int tls_endpoint_create(struct tls_endpoint **endpoint,
 /* The module's functions; borrowed. */
 const struct tls_module *tls_endpoint_module(const struct tls_endpoint *endpoint);
 
-/* Begins a session, as tls_open does. From any thread. */
+/* Begins a session, as tls_open does. On the thread of its other sessions. */
 ERROR_MUST_CHECK int tls_endpoint_begin(struct tls_endpoint *endpoint, const char *host,
     struct tls_session **session, struct error *error);
 

@@ -77,7 +77,7 @@ static int pem_file_parse_key(EVP_PKEY **key, const char *file, int descriptor, 
         return 0;
     return error_set(error, ERROR_INPUT, "%.300s: %s", file,
         was_asked ? "the key has a passphrase; remove it (openssl pkey -in FILE -out NEW)"
-                  : "no private key in PEM format");
+                  : "no private key in PEM format (--tls-key names one)");
 }
 
 int pem_file_read_key(EVP_PKEY **key, const char *file, struct error *error)
@@ -89,9 +89,13 @@ int pem_file_read_key(EVP_PKEY **key, const char *file, struct error *error)
     *key = NULL;
     if (result != 0)
         return result;
-    result = pem_file_check_mode(file, &status, error);
+    result = pem_file_parse_key(key, file, descriptor, error);
     if (result == 0)
-        result = pem_file_parse_key(key, file, descriptor, error);
+        result = pem_file_check_mode(file, &status, error);
+    if (result != 0) {
+        EVP_PKEY_free(*key);
+        *key = NULL;
+    }
     (void)close(descriptor);
     return result;
 }

@@ -168,6 +168,9 @@ static void tls_describe_certificate(
 {
     if (why == X509_V_ERR_HOSTNAME_MISMATCH || why == X509_V_ERR_IP_ADDRESS_MISMATCH)
         (void)error_set(error, ERROR_SYSTEM, "its certificate is not for %s", session->host);
+    else if (why == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
+        (void)error_set(error, ERROR_SYSTEM, "its certificate is not of a known CA (%s)",
+            session->host[0] != '\0' ? "--tls-ca" : "--tls-client-ca");
     else
         (void)error_set(error, ERROR_SYSTEM, "its certificate is not accepted: %s",
             X509_verify_cert_error_string(why));
@@ -178,14 +181,18 @@ static const char *tls_explain(int reason)
 {
     switch (reason) {
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-        return "it wants a certificate";
+        return "it asks for a certificate (--tls-cert)";
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
         return "it shows no certificate";
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-        return "it does not know the CA of our certificate";
+        return "it does not trust the CA of our certificate";
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
         return "it does not accept our certificate";
+    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+        return "our certificate is not one for this purpose";
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+        return "it does not accept what we offer; it may want a certificate (--tls-cert)";
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
         return "our certificate has expired";
     case SSL_R_UNSUPPORTED_PROTOCOL:

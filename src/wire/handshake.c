@@ -13,6 +13,8 @@
 #define PROTOCOL_VERSION "1.0"
 #define TLS_RECORD 0x16 /* the first byte of a client that speaks TLS */
 #define ANNOTATION_PREFIX "x-"
+#define RELAY_HEADER "x-prserv-relay"
+#define MOST_RELAY_BYTES 1024
 
 const char *const handshake_annotation_names[HANDSHAKE_ANNOTATIONS] = {
     "build-host", "build-name", "machine", "distro", "layers"};
@@ -79,6 +81,8 @@ void handshake_release(struct handshake *handshake)
         free(handshake->annotations[i]);
         handshake->annotations[i] = NULL;
     }
+    free(handshake->relays);
+    handshake->relays = NULL;
 }
 
 void handshake_write_annotations(const struct handshake *handshake, struct buffer *out)
@@ -96,10 +100,43 @@ void handshake_write_annotations(const struct handshake *handshake, struct buffe
         buffer_append_string(out, "}");
 }
 
+/* Adds to the relays on the way. A name that does not fit is dropped: the way is too long anyway.
+ */
+static void handshake_take_relay(struct handshake *handshake, struct text name)
+{
+    const size_t length = handshake->relays ? strlen(handshake->relays) : 0;
+    char *relays = NULL;
+
+    if (name.length == 0 || length + name.length > MOST_RELAY_BYTES ||
+        asprintf(&relays, "%s%s%.*s", length > 0 ? handshake->relays : "", length > 0 ? "," : "",
+            (int)name.length, name.bytes) < 0)
+        return;
+    free(handshake->relays);
+    handshake->relays = relays;
+    handshake->annotation_bytes += name.length + 1;
+}
+
+bool handshake_has_relay(const struct handshake *handshake, const char *name)
+{
+    const size_t length = strlen(name);
+    const char *at = handshake->relays;
+
+    while (at && strncmp(at, name, length) != 0) {
+        at = strchr(at, ',');
+        at = at ? at + 1 : NULL;
+    }
+    return at && (at[length] == ',' || at[length] == '\0');
+}
+
 void handshake_write_headers(const struct handshake *handshake, struct buffer *out)
 {
     if (handshake->is_from_server)
         buffer_append_string(out, "x-prserv-upstream: 1\n");
+    if (handshake->relays) {
+        buffer_append_string(out, RELAY_HEADER ": ");
+        buffer_append_string(out, handshake->relays);
+        buffer_append_string(out, "\n");
+    }
     for (int i = 0; i < HANDSHAKE_ANNOTATIONS; i++) {
         if (!handshake->annotations[i])
             continue;
@@ -128,6 +165,8 @@ static enum framer_result handshake_take_header(
         handshake->needs_headers = text_is(text_strip(value), "true");
     else if (handshake_header_is(text_strip(name), "x-prserv-upstream"))
         handshake->is_from_server = text_is(text_strip(value), "1");
+    else if (handshake_header_is(text_strip(name), RELAY_HEADER))
+        handshake_take_relay(handshake, text_strip(value));
     else if (text_starts_with(text_strip(name), ANNOTATION_PREFIX) ||
              text_starts_with(text_strip(name), "X-"))
         handshake_take_annotation(handshake, text_strip(name), text_strip(value));

@@ -40,7 +40,8 @@ struct handshake {
     bool is_tls;         /* the client begins with TLS, which its owner does not expect */
     bool is_xml_rpc;     /* the client is too old: its first line is that of XML-RPC */
     char *annotations[HANDSHAKE_ANNOTATIONS]; /* owned (handshake_release); NULL: not sent */
-    size_t annotation_bytes;                  /* of them, together, also after their release */
+    char *relays;            /* names of the relays on the way, with commas; owned; NULL: none */
+    size_t annotation_bytes; /* of them, together, also after their release */
 };
 
 /* Returns whether a name is that of an annotation, without "x-". */
@@ -51,6 +52,9 @@ void handshake_release(struct handshake *handshake);
 
 /* Appends the annotations as a JSON object in ASCII; nothing if there are none. */
 void handshake_write_annotations(const struct handshake *handshake, struct buffer *out);
+
+/* Returns whether a relay of this name is on the way from the client. */
+bool handshake_has_relay(const struct handshake *handshake, const char *name);
 
 /* Appends the header lines that a relay sends on: the annotations, and that the client is a server;
  * nothing if there are none. */

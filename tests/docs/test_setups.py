@@ -118,7 +118,7 @@ def test_farms_over_the_internet(farm):
             assert "only assigns" in refused.stderr
         stranger = ("--tls-ca", farm / "pr-ca.pem", "ping")
         done = prserv(f"tls://localhost:{given['8586']}", *stranger)
-        assert done.returncode == 3 and "it wants a certificate" in done.stderr
+        assert done.returncode == 3 and "it asks for a certificate" in done.stderr
         assert server.process.poll() is None
 
 

@@ -258,7 +258,8 @@ def test_an_export_has_a_connection_of_its_own(relay_to, fake):
 
 
 def headers_of(talk):
-    return sorted(line.decode() for line in talk.headers)
+    lines = sorted(line.decode() for line in talk.headers)
+    return [line for line in lines if not line.startswith("x-prserv-relay: ")]
 
 
 def test_a_relay_says_who_its_clients_are(relay_to, fake):
@@ -295,10 +296,81 @@ def test_a_server_below_a_relay_is_known_as_one(serve, relay_to, fake):
     relay = relay_to(fake)
     lower = serve("--upstream", relay.address, "--file", "lower.sqlite3")
     assert lower.get_pr(*M4, "a") == "3"
-    assert b"x-prserv-upstream: 1" in fake.talks[0].headers
+    assert any(b"x-prserv-upstream: 1" in talk.headers for talk in fake.talks)
+
+
+# ---- loops ----
+
+
+def test_a_relay_that_is_its_own_central_server(serve):
+    port = free_port()
+    words = ("--bind", f"127.0.0.1:{port}", "--forward", f"127.0.0.1:{port}")
+    relay = serve(*words, bind=False)
+    with pytest.raises(Refused, match="its own central server"):
+        relay.get_pr(*M4, "a")
+    assert "correct --forward" in relay.log
+    assert relay.process.poll() is None
+
+
+def test_two_relays_in_a_loop(serve):
+    ports = [free_port(), free_port()]
+    relays = [
+        serve(
+            "--bind", f"127.0.0.1:{one}", "--forward", f"127.0.0.1:{other}", bind=False
+        )
+        for one, other in (ports, reversed(ports))
+    ]
+    for relay in relays:
+        with pytest.raises(Refused, match="its own central server"):
+            relay.get_pr(*M4, "a")
+
+
+def test_relays_in_a_row(serve, relay, relay_to):
+    last = relay_to(relay_to(relay))
+    assert last.get_pr(*M4, "a") == "0"
+    stats = last.ask({"get-stats": {}})
+    assert stats["forward"]["state"] == "ready"
 
 
 # ---- the central server is away ----
+
+
+def test_a_relay_notices_by_itself(relay_to, fake):
+    """Nobody asks: a load balancer has to know all the same."""
+    relay = relay_to(fake, "--http", "127.0.0.1:0")
+    poll(lambda: fetch(relay, "/readyz").status == 200, "ready")
+    fake.refuse()
+    poll(lambda: fetch(relay, "/readyz").status == 503, "not ready")
+    fake.listen()
+    poll(lambda: fetch(relay, "/readyz").status == 200, "ready again")
+    poll(lambda: "Connected to the server" in relay.log, "the log")
+
+
+def test_a_wrong_central_server_is_told_at_the_start(serve, relay_to, server_files):
+    words = ("--bind", "127.0.0.1:0,tls", *tls_words(server_files))
+    central = serve(*words, bind=False)
+    plain = relay_to(f"127.0.0.1:{central.port}")
+    poll(
+        lambda: "ERROR" in plain.log and "this port speaks TLS" in plain.log, "the log"
+    )
+    stranger = relay_to(f"tls://localhost:{central.port}")
+    poll(lambda: "is away: TLS: its certificate" in stranger.log, "the log")
+
+
+def test_a_pause_raises_no_revision(relay_to, central):
+    """What stores something is not sent twice because of a pause."""
+    relay = relay_to(central)
+    clients = [relay.client() for _ in range(4)]
+    for client in clients:
+        assert client.ask({"ping": {}}) == {"alive": True}
+    with paused(central):
+        for number, client in enumerate(clients):
+            client.post(get_pr_request(*M4, f"c{number}"))
+        time.sleep(0.4)
+    assert sorted(client.receive()["value"] for client in clients) == list("0123")
+    for client in clients:
+        client.close()
+    assert central.get_pr(*M4, "last") == "4"
 
 
 def test_requests_wait_for_the_central_server(relay_to, fake):
