@@ -256,7 +256,7 @@ void relay_channel_write(struct relay_channel *channel, struct buffer *lines)
 }
 
 /* Returns whether a request stores something. Sent twice, a get-pr may get two revisions, which
- * looks like a content that came back: so that happens only after a connection broke. */
+ * looks like a content that came back. */
 static bool relay_changes_something(const struct request *request)
 {
     return request->kind == REQUEST_GET_PR || request->kind == REQUEST_IMPORT_ONE;
