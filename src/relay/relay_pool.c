@@ -9,6 +9,9 @@
 
 #define IDLE_MS 30000 /* until a connection beside the first one is closed */
 #define MOST_SOLITARY 4
+#define MOST_UNSENT_BYTES ((size_t)256 * 1024) /* on a connection; more waits where it is counted \
+                                                */
+#define CANCELLED_MS 30000 /* without any answer, until those that have no client are ended */
 
 /* ---- sending ---- */
 
@@ -20,7 +23,8 @@ static struct relay_channel *relay_pool_choose(const struct relay_pool *pool)
     struct relay_channel *best = NULL;
 
     TAILQ_FOREACH (channel, &pool->channels, entry) {
-        if (!channel->is_ready || channel->is_solitary)
+        if (!channel->is_ready || channel->is_solitary ||
+            upstream_conn_unsent_bytes(channel->conn) > MOST_UNSENT_BYTES)
             continue;
         if (!channel->is_slow)
             return channel;
@@ -52,7 +56,8 @@ static void relay_pool_write(struct relay_pool *pool, struct relay_channel *chan
     struct relay_request *request;
     struct relay_request *next;
 
-    for (request = TAILQ_FIRST(&pool->unsent); request && !buffer_failed(&lines); request = next) {
+    for (request = TAILQ_FIRST(&pool->unsent);
+         request && !buffer_failed(&lines) && lines.length <= MOST_UNSENT_BYTES; request = next) {
         next = TAILQ_NEXT(request, entry);
         if (request->is_suspect)
             continue;
@@ -105,10 +110,37 @@ void relay_pool_send(struct relay_pool *pool)
 
 /* ---- time ---- */
 
+/* Ends the requests whose clients have ended their input: they would keep their descriptors for as
+ * long as the server is silent. */
+static void relay_pool_end_cancelled(struct relay_channel *channel)
+{
+    struct relay_request_list ended = TAILQ_HEAD_INITIALIZER(ended);
+    struct relay_request *request;
+    struct relay_slot *slot;
+    struct error error;
+
+    STAILQ_FOREACH (slot, &channel->slots, entry) {
+        request = slot->request;
+        if (!request || !request->is_cancelled)
+            continue;
+        request->slot = NULL;
+        slot->request = NULL;
+        TAILQ_INSERT_TAIL(&ended, request, entry);
+    }
+    (void)error_set(&error, ERROR_UPSTREAM, "the server %s has been silent for %d s",
+        channel->pool->relay->name, CANCELLED_MS / 1000);
+    while ((request = TAILQ_FIRST(&ended))) {
+        TAILQ_REMOVE(&ended, request, entry);
+        relay_fail(request, &error);
+    }
+}
+
 /* Finds out whether the answers of a connection are late. */
 static void relay_pool_check_answers(struct relay_channel *channel, uint64_t silent_ms)
 {
-    if (silent_ms >= RELAY_VERY_SLOW_MS && !channel->has_moved_all) {
+    if (silent_ms >= CANCELLED_MS) {
+        relay_pool_end_cancelled(channel);
+    } else if (silent_ms >= RELAY_VERY_SLOW_MS && !channel->has_moved_all) {
         channel->is_slow = channel->has_moved_all = true;
         relay_channel_move(channel, true);
     } else if (silent_ms >= RELAY_SLOW_MS && !channel->is_slow) {

@@ -276,8 +276,10 @@ void connection_on_end_of_input(void *context)
 {
     struct connection *connection = context;
 
+    if (connection->state == NEGOTIATING)
+        connection_negotiate(connection); /* with what came just before */
     if (connection->state == HANDSHAKING)
-        connection_take_messages(connection); /* which came just before */
+        connection_take_messages(connection); /* likewise */
     if (connection->state == LINGERING)
         connection_close(connection, "the client closed it");
     else if (connection->state == NEGOTIATING)

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#define SUBJECT_BYTES 256
+#define SUBJECT_BYTES 1024 /* of a longer one, the beginning is kept */
 
 /* ---- TLS ---- */
 
@@ -15,6 +15,16 @@ static void connection_on_negotiation(void *context)
     connections_note_activity(connection->connections, &connection->entry);
     connection_count_memory(connection);
     connections_schedule_negotiation(connection->connections, &connection->entry);
+}
+
+/* Has the connection processed, even if all that was read is overhead: it may have stopped reading
+ * until then. */
+static void connection_on_sealed(void *context, size_t length)
+{
+    struct connection *connection = context;
+
+    if (connection->state != CLOSED)
+        connections_schedule_input(connection->connections, &connection->entry, length);
 }
 
 /* Goes on as without TLS. */
@@ -96,6 +106,7 @@ static void connection_on_closed(void *context)
 
 static const struct transport_events connection_events = {
     .received = connection_on_input,
+    .read_sealed = connection_on_sealed,
     .negotiates = connection_on_negotiation,
     .input_ended = connection_on_end_of_input,
     .failed = connection_close,

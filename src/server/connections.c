@@ -215,6 +215,11 @@ void connections_schedule_negotiation(
 {
     entry->work += NEGOTIATION_WORK;
     connections_schedule_busy(connections, entry);
+    if (entry->has_negotiated) { /* its last step comes before the first ones of others */
+        TAILQ_REMOVE(&connections->busy, entry, scheduled_entry);
+        TAILQ_INSERT_HEAD(&connections->busy, entry, scheduled_entry);
+    }
+    entry->has_negotiated = true;
 }
 
 void connections_log_tls_failure(

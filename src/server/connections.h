@@ -43,6 +43,7 @@ struct connection_entry {
     bool is_busy;        /* it has sent much */
     bool is_throttled;   /* its address has sent more requests than it may */
     bool is_negotiating; /* TLS */
+    bool has_negotiated; /* a step of it */
     bool has_permission; /* for its next request; with limits alone */
     size_t work;         /* that was done for it in this turn */
     struct connection *connection;

@@ -154,6 +154,8 @@ static void transport_take_sealed(struct transport *transport, const char *bytes
         transport->events->negotiates(transport->context);
     else
         transport_decrypt(transport);
+    if (!transport->is_closing && !transport->is_negotiating)
+        transport->events->read_sealed(transport->context, length);
 }
 
 size_t transport_held_bytes(const struct transport *transport)

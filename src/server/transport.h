@@ -21,8 +21,9 @@
 /* All are called from the loop, received and input_ended from transport_read_now as well. */
 struct transport_events {
     void (*received)(void *context, const char *bytes, size_t length); /* borrowed for the call */
-    void (*negotiates)(void *context);  /* transport_negotiate can go on */
-    void (*input_ended)(void *context); /* the client has shut its side */
+    void (*read_sealed)(void *context, size_t length); /* bytes of TLS, perhaps without content */
+    void (*negotiates)(void *context);                 /* transport_negotiate can go on */
+    void (*input_ended)(void *context);                /* the client has shut its side */
     void (*failed)(void *context, const char *reason);
     void (*written)(void *context); /* out is empty */
     void (*closed)(void *context);  /* the transport may be freed */

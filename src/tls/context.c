@@ -39,7 +39,8 @@ static int tls_context_load_certificate(
         result = tls_refuse_file(options->certificate, "no certificate in PEM format", error);
     if (result == 0)
         result = pem_file_read_key(&key, key_file, error);
-    if (result == 0 && SSL_CTX_use_PrivateKey(context->ssl, key) != 1) {
+    if (result == 0 && (SSL_CTX_use_PrivateKey(context->ssl, key) != 1 ||
+                           SSL_CTX_check_private_key(context->ssl) != 1)) {
         ERR_clear_error();
         result =
             error_set(error, ERROR_INPUT, "%.200s: the key is not that of the certificate %.200s",
@@ -121,6 +122,7 @@ static void tls_context_set_rules(SSL_CTX *ssl, const struct tls_options *option
 
     (void)SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_msg_callback(ssl, tls_count_key_updates);
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     if (options->is_server) {
         /* Tickets hold all that is needed to resume a session. */

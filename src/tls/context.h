@@ -13,6 +13,10 @@ struct tls_context {
     int64_t expires_s;
 };
 
+/* For SSL_CTX_set_msg_callback: counts messages that cost the receiver much. */
+void tls_count_key_updates(int is_written, int version, int type, const void *bytes, size_t length,
+    SSL *ssl, void *argument);
+
 /* Returns a client's last session, which the next one continues; NULL: there is none. Borrowed. */
 SSL_SESSION *tls_context_last_session(const struct tls_context *context);
 

@@ -11,6 +11,7 @@
 
 #define KEEP_BYTES ((size_t)1024)        /* of a buffer that is empty */
 #define MOST_UNREAD ((size_t)128 * 1024) /* before the handshake is complete */
+#define MOST_KEY_UPDATES 64              /* of the other side: each costs tens of microseconds */
 
 #define RECORD_ALERT 21
 #define RECORD_HANDSHAKE 22
@@ -20,9 +21,10 @@ struct tls_session {
     struct buffer input; /* from the network */
     size_t n_taken;      /* bytes of input that the library has */
     struct buffer output;
-    bool has_record;  /* the other side has begun with what may be TLS */
-    bool is_complete; /* the handshake is */
-    char host[256];   /* the server's name; "" in a server */
+    bool has_record;        /* the other side has begun with what may be TLS */
+    bool is_complete;       /* the handshake is */
+    unsigned n_key_updates; /* that the other side has sent */
+    char host[256];         /* the server's name; "" in a server */
 };
 
 /* ---- the library's input and output ---- */
@@ -33,6 +35,9 @@ static int tls_bio_read(BIO *bio, char *bytes, size_t size, size_t *length)
     const size_t left = session->input.length - session->n_taken;
 
     BIO_clear_retry_flags(bio);
+    *length = 0;
+    if (session->n_key_updates > MOST_KEY_UPDATES)
+        return 0; /* a failure: nothing more is read */
     if (left == 0) {
         BIO_set_retry_read(bio);
         *length = 0;
@@ -88,6 +93,18 @@ static BIO *tls_bio_new(struct tls_session *session)
     return bio;
 }
 
+void tls_count_key_updates(int is_written, int version, int type, const void *bytes, size_t length,
+    SSL *ssl, void *argument)
+{
+    struct tls_session *session = SSL_get_app_data(ssl);
+
+    (void)version;
+    (void)argument;
+    if (!is_written && session && type == SSL3_RT_HANDSHAKE && length > 0 &&
+        *(const unsigned char *)bytes == SSL3_MT_KEY_UPDATE)
+        session->n_key_updates++;
+}
+
 /* ---- start and end ---- */
 
 /* Has the certificate checked for a name or a number, and tells the server which name it was. */
@@ -122,6 +139,7 @@ static int tls_prepare(
         return error_set_memory(error);
     }
     SSL_set_bio(session->ssl, bio, bio);
+    SSL_set_app_data(session->ssl, session);
     if (context->is_server) {
         SSL_set_accept_state(session->ssl);
         return 0;
@@ -214,6 +232,8 @@ static enum tls_result tls_fail(const struct tls_session *session, struct error 
         text = ERR_reason_error_string(last);
     if (buffer_failed(&session->output))
         (void)error_set_memory(error);
+    else if (session->n_key_updates > MOST_KEY_UPDATES)
+        (void)error_set(error, ERROR_SYSTEM, "it changes its key again and again");
     else if (verified != X509_V_OK)
         tls_describe_certificate(session, verified, error);
     else

@@ -18,7 +18,8 @@
 #define KEEPALIVE_S 30
 #define PROBE_S 5               /* between two probes, when the first was not acknowledged */
 #define UNACKNOWLEDGED_MS 10000 /* the network is broken if the upstream acknowledges nothing */
-#define KEEP_BYTES 4096         /* memory that an idle connection may keep */
+#define MOST_SKIPPED_BYTES ((size_t)64 * 1024 * 1024) /* of a message that is too long */
+#define KEEP_BYTES 4096                               /* memory that an idle connection may keep */
 
 struct upstream_conn {
     struct upstream_conn_events events;
@@ -40,6 +41,7 @@ struct upstream_conn {
     struct framer framer;
     struct buffer message; /* the pieces of the current message, if it has several */
     bool is_too_long;      /* the rest of the current message is skipped */
+    size_t skipped_bytes;  /* of it */
     unsigned n_references; /* handles and requests of libuv that still point here */
     char input[16 * 1024];
 };
@@ -139,6 +141,11 @@ static void upstream_conn_take_piece(struct upstream_conn *conn, struct text pie
     }
     if (piece.length > UPSTREAM_CONN_ANSWER_BYTES - conn->message.length)
         conn->is_too_long = true;
+    conn->skipped_bytes = conn->is_too_long ? conn->skipped_bytes + piece.length : 0;
+    if (conn->skipped_bytes > MOST_SKIPPED_BYTES) {
+        upstream_conn_fail(conn, UPSTREAM_INVALID, "its answer has no end");
+        return;
+    }
     if (conn->is_too_long)
         buffer_reset(&conn->message, KEEP_BYTES);
     else if (!is_last || conn->message.length > 0)
@@ -222,6 +229,11 @@ static int upstream_conn_send_bytes(struct upstream_conn *conn, struct buffer *l
         return 0;
     upstream_conn_on_sent(&sending->write, 0);
     return ERROR_SYSTEM;
+}
+
+size_t upstream_conn_unsent_bytes(const struct upstream_conn *conn)
+{
+    return conn->has_socket ? uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp) : 0;
 }
 
 void upstream_conn_set_reading(struct upstream_conn *conn, bool is_reading)

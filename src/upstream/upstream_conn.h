@@ -57,6 +57,9 @@ ERROR_MUST_CHECK int upstream_conn_open(struct upstream_conn **conn, uv_loop_t *
  * only upstream_conn_close may be called. */
 ERROR_MUST_CHECK int upstream_conn_send(struct upstream_conn *conn, struct buffer *lines);
 
+/* Returns how many bytes wait to be sent. */
+size_t upstream_conn_unsent_bytes(const struct upstream_conn *conn);
+
 /* Stops reading, or goes on. What was read before still causes events. */
 void upstream_conn_set_reading(struct upstream_conn *conn, bool is_reading);
 

@@ -98,7 +98,10 @@ void codec_write_request(struct buffer *out, const struct request *request)
     buffer_append_string(out, "\":{");
     for (int i = 0; i < shape->n_texts; i++) {
         codec_request_append_name(out, i == 0, i);
-        codec_write_string(out, texts[i]);
+        if (i == VALUE && request->value_is_integer)
+            buffer_append_text(out, texts[i]); /* the answer has the type that was sent */
+        else
+            codec_write_string(out, texts[i]);
     }
     if (shape->has_colinfo)
         codec_request_append_flag(out, COLINFO, request->colinfo);

@@ -13,6 +13,7 @@ from certificates import needs_openssl, tls_words
 from fake_upstream import HOLD, FakeUpstream
 from harness import (
     Client,
+    SANITIZER,
     Refused,
     accepts,
     free_port,
@@ -154,6 +155,28 @@ def test_an_error_of_the_central_server_comes_through(relay_to, fake):
     fake.behave = refuse
     with pytest.raises(Refused, match="^not today$"):
         relay_to(fake).get_pr(*M4, "a")
+
+
+@pytest.mark.parametrize("value", [3, "4"])
+def test_an_import_is_answered_with_the_type_that_was_sent(relay, central, value):
+    row = dict(zip(("version", "pkgarch", "checksum"), (*M4, f"c{value}")))
+    with relay.client() as through:
+        assert through.ask({"import-one": {**row, "value": value}}) == {"value": value}
+
+
+def test_what_waits_for_a_silent_server_is_counted(relay_to, central):
+    relay = relay_to(central, "--max-memory-bytes", 16 << 20)
+    request = json.dumps(get_pr_request("m4", "all", "c" * 200_000)).encode()
+    chunks = [request[at : at + 32767] for at in range(0, len(request), 32767)]
+    message = b'{"chunk-stream": null}\n' + b"".join(c + b"\n" for c in chunks) + b"\n"
+    with paused(central):
+        for _ in range(150):
+            with relay.client() as client:
+                client.send(message * 4)
+    with open(f"/proc/{relay.process.pid}/status", encoding="ascii") as status:
+        peak_kb = int(status.read().partition("VmHWM:")[2].split()[0])
+    assert peak_kb < (100_000 if not SANITIZER else 600_000)
+    assert relay.ask({"ping": {}}) == {"alive": True}
 
 
 def test_history_of_the_relays_address(serve, central):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """TLS: listeners, upstreams, prserv, and everything that is wrong with certificates."""
 
+import contextlib
 import json
 import os
 import re
@@ -436,6 +437,8 @@ def test_files_that_can_not_be_used(tmp_path, authority, server_files):
 
     assert "none.pem: No such file" in with_files("none.pem", key)
     assert "none.key: No such file" in with_files(certificate, "none.key")
+    rsa = authority.issue("rsa", options=("-newkey", "rsa:2048", "-nodes"))
+    assert "the key is not that of the certificate" in with_files(rsa[0], key)
     assert "no private key in PEM format (--tls-key" in with_files(
         certificate, certificate
     )
@@ -520,6 +523,61 @@ def test_a_handshake_that_ends_anywhere(tls_server, authority):
         plain.sendall(hello)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert is_served(tls_server, authority)
+
+
+def test_key_updates_without_end(tls_server, authority):
+    """Each costs much, and carries nothing."""
+    host, port = where(tls_server)
+    command = ["openssl", "s_client", "-connect", f"{host}:{port}"]
+    client = subprocess.Popen(
+        [*command, "-CAfile", str(authority.ca)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def is_ended():
+        try:
+            client.stdin.write(b"K\n")  # s_client's command for a key update
+            client.stdin.flush()
+        except BrokenPipeError:
+            return True
+        return client.poll() is not None
+
+    poll(is_ended, "the end of the connection")
+    assert "it changes its key again and again" in tls_server.log
+    with contextlib.suppress(BrokenPipeError):
+        client.stdin.close()
+    client.kill()
+    client.wait()
+    assert is_served(tls_server, authority)
+
+
+def test_a_client_that_ends_its_input_at_once_is_answered(tls_server, authority):
+    """Its last part of the negotiation, its requests and its end arrive together."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = client_context(authority.ca).wrap_bio(
+        incoming, outgoing, server_hostname="localhost"
+    )
+    with socket.create_connection(where(tls_server), 30) as plain:
+        with pytest.raises(ssl.SSLWantReadError):
+            session.do_handshake()
+        plain.sendall(outgoing.read())
+        while True:
+            incoming.write(plain.recv(65536))
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                pass
+        session.write(
+            b"PRSERVICE 1.0\nneeds-headers: false\n\n" + b'{"ping": {}}\n' * 3
+        )
+        plain.sendall(outgoing.read())
+        plain.shutdown(socket.SHUT_WR)
+        while data := plain.recv(65536):
+            incoming.write(data)
+        assert session.read(1000).count(b"alive") == 3
 
 
 @pytest.mark.slow
