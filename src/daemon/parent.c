@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,7 +20,6 @@ static uint64_t parent_find_start(pid_t pid)
     char name[64];
     char text[STAT_BYTES];
     const char *at;
-    unsigned long long start = 0;
     FILE *file;
     size_t length;
 
@@ -36,7 +36,7 @@ static uint64_t parent_find_start(pid_t pid)
     at++;
     for (int field = STATE_FIELD; at && field < START_FIELD; field++)
         at = strchr(at + 1, ' ');
-    return at && sscanf(at, "%llu", &start) == 1 ? start : 0;
+    return at ? strtoull(at, NULL, 10) : 0;
 }
 
 int parent_watch(struct parent *parent, pid_t pid, struct error *error)

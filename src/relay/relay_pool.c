@@ -9,8 +9,9 @@
 
 #define IDLE_MS 30000 /* until a connection beside the first one is closed */
 #define MOST_SOLITARY 4
-#define MOST_UNSENT_BYTES ((size_t)256 * 1024) /* on a connection; more waits where it is counted \
-                                                */
+#define MOST_UNSENT_BYTES                                                     \
+    ((size_t)256 * 1024)   /* on a connection; more waits where it is counted \
+                            */
 #define CANCELLED_MS 30000 /* without any answer, until those that have no client are ended */
 
 /* ---- sending ---- */

@@ -280,13 +280,11 @@ void call_end_waiting(struct call *call)
 
 void call_start(struct call *call)
 {
-    if (call->relayed) {
+    if (!call->lookup && (call->job || call->relayed)) {
         call_set_stage(call, CALL_READY);
     } else if (!call->job) {
         call_make_answer(call);
         call_set_stage(call, CALL_ANSWERED);
-    } else if (!call->lookup) {
-        call_set_stage(call, CALL_READY);
     } else if (call->request.history) {
         call_check_database(call);
     } else {

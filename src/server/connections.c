@@ -7,7 +7,7 @@
 
 #include <unistd.h>
 
-#define MOST_NEGOTIATING 512 /* at the same time; each needs some 50 KB */
+#define MOST_NEGOTIATING 512 /* at the same time; each needs 50 KB, a hostile one up to 200 */
 #define ADMIT_PER_TURN 64    /* of those that wait */
 #define THROTTLE_MS 10       /* until those that are throttled are looked at again */
 

@@ -21,6 +21,16 @@ int tls_describe_failure(struct error *error, int code, const char *what)
 
 /* ---- files ---- */
 
+/* Refuses a file that needs a passphrase, which nobody could enter. */
+static int tls_context_on_passphrase(char *passphrase, int size, int is_writing, void *unused)
+{
+    (void)passphrase;
+    (void)size;
+    (void)is_writing;
+    (void)unused;
+    return -1;
+}
+
 static int tls_refuse_file(const char *file, const char *reason, struct error *error)
 {
     ERR_clear_error();
@@ -50,21 +60,34 @@ static int tls_context_load_certificate(
     return result;
 }
 
+/* Lists the CAs that a server accepts, for its clients. Returns whether there is one. */
+static bool tls_context_name_authorities(const struct tls_context *context)
+{
+    const STACK_OF(X509_OBJECT) *objects =
+        X509_STORE_get0_objects(SSL_CTX_get_cert_store(context->ssl));
+    bool has_one = false;
+
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+        X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+
+        if (!certificate)
+            continue; /* a list of revoked certificates */
+        if (context->is_server && SSL_CTX_add_client_CA(context->ssl, certificate) != 1)
+            return false;
+        has_one = true;
+    }
+    return has_one;
+}
+
 static int tls_context_load_ca(
     struct tls_context *context, const struct tls_options *options, struct error *error)
 {
-    STACK_OF(X509_NAME) * names;
     int result = pem_file_check(options->ca, error);
 
-    if (result == 0 && SSL_CTX_load_verify_file(context->ssl, options->ca) != 1)
+    if (result == 0 && (SSL_CTX_load_verify_file(context->ssl, options->ca) != 1 ||
+                           !tls_context_name_authorities(context)))
         result = tls_refuse_file(options->ca, "no certificate of a CA in PEM format", error);
-    if (result != 0 || !options->is_server)
-        return result;
-    names = SSL_load_client_CA_file(options->ca);
-    if (!names)
-        return tls_refuse_file(options->ca, "no certificate of a CA in PEM format", error);
-    SSL_CTX_set_client_CA_list(context->ssl, names);
-    return 0;
+    return result;
 }
 
 static int64_t tls_context_find_end(const struct tls_context *context)
@@ -114,6 +137,33 @@ SSL_SESSION *tls_context_last_session(const struct tls_context *context)
     return SSL_CTX_get_ex_data(context->ssl, tls_session_index);
 }
 
+bool tls_context_may_continue(SSL_SESSION *session)
+{
+    const X509 *certificate = SSL_SESSION_get0_peer(session);
+
+    return !certificate || X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
+}
+
+/* Decides whether a client may continue the session of a ticket. */
+static SSL_TICKET_RETURN tls_context_on_ticket(SSL *ssl, SSL_SESSION *session,
+    const unsigned char *name, size_t name_length, SSL_TICKET_STATUS status, void *argument)
+{
+    (void)ssl;
+    (void)name;
+    (void)name_length;
+    (void)argument;
+    if (session && !tls_context_may_continue(session))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    switch (status) {
+    case SSL_TICKET_SUCCESS:
+        return SSL_TICKET_RETURN_USE;
+    case SSL_TICKET_SUCCESS_RENEW:
+        return SSL_TICKET_RETURN_USE_RENEW;
+    default:
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    }
+}
+
 /* ---- start and end ---- */
 
 static void tls_context_set_rules(SSL_CTX *ssl, const struct tls_options *options)
@@ -122,11 +172,13 @@ static void tls_context_set_rules(SSL_CTX *ssl, const struct tls_options *option
 
     (void)SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_default_passwd_cb(ssl, tls_context_on_passphrase);
     SSL_CTX_set_msg_callback(ssl, tls_count_key_updates);
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     if (options->is_server) {
         /* Tickets hold all that is needed to resume a session. */
         (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+        (void)SSL_CTX_set_session_ticket_cb(ssl, NULL, tls_context_on_ticket, NULL);
         (void)SSL_CTX_set_session_id_context(ssl, name, sizeof name - 1);
         (void)SSL_CTX_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
         if (options->ca)

@@ -20,6 +20,9 @@ void tls_count_key_updates(int is_written, int version, int type, const void *by
 /* Returns a client's last session, which the next one continues; NULL: there is none. Borrowed. */
 SSL_SESSION *tls_context_last_session(const struct tls_context *context);
 
+/* Returns whether the certificate of a session has not ended: it is not checked again. */
+bool tls_context_may_continue(SSL_SESSION *session);
+
 /* Writes what the library says of its last failure, after "what: ". Returns code. */
 int tls_describe_failure(struct error *error, int code, const char *what);
 

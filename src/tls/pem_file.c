@@ -32,7 +32,7 @@ static int pem_file_open(
 
 int pem_file_check(const char *file, struct error *error)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     int descriptor;
     int result = pem_file_open(&descriptor, &status, file, error);
 
@@ -82,7 +82,7 @@ static int pem_file_parse_key(EVP_PKEY **key, const char *file, int descriptor, 
 
 int pem_file_read_key(EVP_PKEY **key, const char *file, struct error *error)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     int descriptor;
     int result = pem_file_open(&descriptor, &status, file, error);
 

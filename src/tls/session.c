@@ -11,10 +11,16 @@
 
 #define KEEP_BYTES ((size_t)1024)        /* of a buffer that is empty */
 #define MOST_UNREAD ((size_t)128 * 1024) /* before the handshake is complete */
+#define MOST_HELLO ((size_t)32 * 1024)   /* the first message of a client */
 #define MOST_KEY_UPDATES 64              /* of the other side: each costs tens of microseconds */
+
+/* A name counts only where today's certificates have it, in subjectAltName. */
+#define HOST_FLAGS (X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT)
 
 #define RECORD_ALERT 21
 #define RECORD_HANDSHAKE 22
+#define RECORD_HEADER 5
+#define HELLO_HEADER 9 /* of the record and of the message: type, length */
 
 struct tls_session {
     SSL *ssl;
@@ -107,30 +113,57 @@ void tls_count_key_updates(int is_written, int version, int type, const void *by
 
 /* ---- start and end ---- */
 
+/* Returns the length of a host without a last dot, which only says that the name is complete. */
+static size_t tls_host_length(const char *host)
+{
+    const size_t length = strlen(host);
+
+    return length > 0 && host[length - 1] == '.' ? length - 1 : length;
+}
+
 /* Has the certificate checked for a name or a number, and tells the server which name it was. */
 static int tls_expect_host(struct tls_session *session, const char *host, struct error *error)
 {
     unsigned char number[sizeof(struct in6_addr)];
     const bool is_number =
         inet_pton(AF_INET, host, number) == 1 || inet_pton(AF_INET6, host, number) == 1;
+    const size_t length = tls_host_length(host);
     int good;
 
-    if (strlen(host) >= sizeof session->host)
+    if (length >= sizeof session->host)
         return error_set(error, ERROR_INPUT, "'%.300s' is too long for the name of a host", host);
-    memcpy(session->host, host, strlen(host) + 1);
-    SSL_set_hostflags(session->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (host[0] == '.' || length == 0)
+        return error_set(error, ERROR_INPUT, "'%.300s' is not the name of a host", host);
+    memcpy(session->host, host, length);
+    SSL_set_hostflags(session->ssl, HOST_FLAGS);
     if (is_number)
         good = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session->ssl), host);
     else
-        good = SSL_set1_host(session->ssl, host) == 1 &&
-               SSL_set_tlsext_host_name(session->ssl, host) == 1;
+        good = SSL_set1_host(session->ssl, session->host) == 1 &&
+               SSL_set_tlsext_host_name(session->ssl, session->host) == 1;
     return good == 1 ? 0 : tls_describe_failure(error, ERROR_INPUT, host);
+}
+
+/* Continues a client's last session, if the certificate of that server is for this host, too: it is
+ * not checked again. */
+static void tls_continue_last(struct tls_session *session, const struct tls_context *context)
+{
+    const char *host = session->host;
+    SSL_SESSION *last = tls_context_last_session(context);
+    X509 *certificate = last ? SSL_SESSION_get0_peer(last) : NULL;
+
+    if (certificate && tls_context_may_continue(last) &&
+        (X509_check_ip_asc(certificate, host, 0) == 1 ||
+            X509_check_host(certificate, host, 0, HOST_FLAGS, NULL) == 1))
+        (void)SSL_set_session(session->ssl, last);
+    ERR_clear_error();
 }
 
 static int tls_prepare(
     struct tls_session *session, struct tls_context *context, const char *host, struct error *error)
 {
     BIO *bio = tls_bio_new(session);
+    int result;
 
     session->ssl = SSL_new(context->ssl);
     if (!session->ssl || !bio) {
@@ -145,9 +178,10 @@ static int tls_prepare(
         return 0;
     }
     SSL_set_connect_state(session->ssl);
-    if (tls_context_last_session(context))
-        (void)SSL_set_session(session->ssl, tls_context_last_session(context));
-    return tls_expect_host(session, host, error);
+    result = tls_expect_host(session, host, error);
+    if (result == 0)
+        tls_continue_last(session, context);
+    return result;
 }
 
 int tls_open(struct tls_session **session_out, struct tls_context *context, const char *host,
@@ -172,6 +206,9 @@ void tls_close(struct tls_session *session)
 {
     if (!session)
         return;
+    /* Otherwise the library would not let the next session continue this one. */
+    if (session->is_complete)
+        SSL_set_shutdown(session->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(session->ssl);
     buffer_free(&session->input);
     buffer_free(&session->output);
@@ -282,6 +319,25 @@ static bool tls_is_plain(const struct tls_session *session)
            input[0] != RECORD_ALERT;
 }
 
+/* Returns whether a client's first message is longer than any client needs: the library would get
+ * the memory for it at once. A first record that does not show the length counts as well. */
+static bool tls_has_long_hello(const struct tls_session *session)
+{
+    const unsigned char *input = (const unsigned char *)session->input.bytes;
+
+    if (session->has_record || session->input.length < HELLO_HEADER || input[0] != RECORD_HANDSHAKE)
+        return false;
+    return (input[3] << 8 | input[4]) < HELLO_HEADER - RECORD_HEADER ||
+           ((size_t)input[6] << 16 | (size_t)input[7] << 8 | input[8]) > MOST_HELLO;
+}
+
+/* Returns whether the library has to wait for the length of a client's first message. */
+static bool tls_is_short(const struct tls_session *session)
+{
+    return session->host[0] == '\0' && !session->has_record && session->input.length > 0 &&
+           session->input.length < HELLO_HEADER && session->input.bytes[0] == RECORD_HANDSHAKE;
+}
+
 enum tls_result tls_negotiate(struct tls_session *session, struct error *error)
 {
     int returned;
@@ -290,11 +346,13 @@ enum tls_result tls_negotiate(struct tls_session *session, struct error *error)
         return TLS_OK;
     if (tls_is_plain(session))
         return TLS_PLAIN;
-    session->has_record = session->has_record || session->input.length > 0;
-    if (session->input.length > MOST_UNREAD) {
+    if (tls_is_short(session))
+        return TLS_MORE;
+    if (session->input.length > MOST_UNREAD || tls_has_long_hello(session)) {
         (void)error_set(error, ERROR_SYSTEM, "its handshake is too long");
         return TLS_FAILED;
     }
+    session->has_record = session->has_record || session->input.length > 0;
     ERR_clear_error();
     returned = SSL_do_handshake(session->ssl);
     tls_drop_input(session);
@@ -308,7 +366,8 @@ enum tls_result tls_read(
     int returned;
 
     *length = 0;
-    if (session->input.length == 0 && !SSL_has_pending(session->ssl))
+    if (session->input.length == 0 && !SSL_has_pending(session->ssl) &&
+        (SSL_get_shutdown(session->ssl) & SSL_RECEIVED_SHUTDOWN) == 0)
         return TLS_MORE;
     ERR_clear_error();
     returned = SSL_read_ex(session->ssl, bytes, size, length);

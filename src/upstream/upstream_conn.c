@@ -23,26 +23,26 @@
 
 struct upstream_conn {
     struct upstream_conn_events events;
-    bool is_closed;      /* whether it was closed or failed: no more events */
     struct error reason; /* failure of the last address that was tried */
     uv_loop_t *loop;
     uv_getaddrinfo_t resolving;
     struct addrinfo *addresses;
     struct addrinfo *address; /* the one that is being tried */
     uint64_t deadline_ms;     /* end of the time to connect */
+    size_t skipped_bytes;     /* of the current message, if it is too long */
     uv_timer_t timer;
     uv_tcp_t tcp; /* the socket */
-    bool has_socket;
     uv_connect_t connecting;
     const struct upstream_target *target;
     const struct tls_module *tls; /* NULL: without TLS */
     struct tls_session *session;
-    bool is_negotiated;
     struct framer framer;
     struct buffer message; /* the pieces of the current message, if it has several */
-    bool is_too_long;      /* the rest of the current message is skipped */
-    size_t skipped_bytes;  /* of it */
     unsigned n_references; /* handles and requests of libuv that still point here */
+    bool is_closed;        /* whether it was closed or failed: no more events */
+    bool has_socket;
+    bool is_negotiated; /* TLS */
+    bool is_too_long;   /* the rest of the current message is skipped */
     char input[16 * 1024];
 };
 
@@ -87,24 +87,20 @@ static void upstream_conn_drop_socket(struct upstream_conn *conn)
     conn->has_socket = false;
 }
 
-static void upstream_conn_end(struct upstream_conn *conn)
+void upstream_conn_close(struct upstream_conn *conn)
 {
+    if (!conn || conn->is_closed)
+        return;
     conn->is_closed = true;
     (void)uv_cancel((uv_req_t *)&conn->resolving);
     upstream_conn_drop_socket(conn);
     uv_close((uv_handle_t *)&conn->timer, upstream_conn_on_timer_closed);
 }
 
-void upstream_conn_close(struct upstream_conn *conn)
-{
-    if (conn && !conn->is_closed)
-        upstream_conn_end(conn);
-}
-
 static void upstream_conn_fail(
     struct upstream_conn *conn, enum upstream_failure failure, const char *reason)
 {
-    upstream_conn_end(conn);
+    upstream_conn_close(conn);
     conn->events.failed(conn->events.context, failure, reason);
 }
 
@@ -184,22 +180,6 @@ static void upstream_conn_take_bytes(struct upstream_conn *conn, const char *byt
         upstream_conn_read_messages(conn);
 }
 
-static void upstream_conn_take_sealed(struct upstream_conn *conn, const char *bytes, size_t length);
-
-static void upstream_conn_on_input(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
-{
-    struct upstream_conn *conn = stream->data;
-
-    if (length == UV_EOF)
-        upstream_conn_fail(conn, UPSTREAM_BROKEN, "it closed the connection");
-    else if (length < 0)
-        upstream_conn_fail(conn, UPSTREAM_BROKEN, uv_strerror((int)length));
-    else if (conn->session)
-        upstream_conn_take_sealed(conn, buffer->base, (size_t)length);
-    else
-        upstream_conn_take_bytes(conn, buffer->base, (size_t)length);
-}
-
 static void upstream_conn_on_sent(uv_write_t *write, int status)
 {
     struct upstream_sending *sending = write->data;
@@ -236,18 +216,6 @@ size_t upstream_conn_unsent_bytes(const struct upstream_conn *conn)
     return conn->has_socket ? uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp) : 0;
 }
 
-void upstream_conn_set_reading(struct upstream_conn *conn, bool is_reading)
-{
-    uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
-
-    if (conn->is_closed || !conn->has_socket)
-        return;
-    if (is_reading)
-        (void)uv_read_start(stream, upstream_conn_provide_buffer, upstream_conn_on_input);
-    else
-        (void)uv_read_stop(stream);
-}
-
 /* ---- TLS ---- */
 
 /* Sends what TLS has for the network. */
@@ -273,6 +241,22 @@ int upstream_conn_send(struct upstream_conn *conn, struct buffer *lines)
     return result == TLS_OK ? upstream_conn_flush_tls(conn) : ERROR_SYSTEM;
 }
 
+/* Sends the handshake. */
+static void upstream_conn_greet(struct upstream_conn *conn)
+{
+    struct buffer handshake = BUFFER_EMPTY;
+
+    (void)uv_timer_stop(&conn->timer);
+    buffer_append_string(
+        &handshake, conn->target->opening ? conn->target->opening : HANDSHAKE_SERVER);
+    if (upstream_conn_send(conn, &handshake) != 0) {
+        /* The next lines would be taken for the handshake. */
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, UPSTREAM_CONN_CANT_SEND);
+        return;
+    }
+    conn->events.opened(conn->events.context);
+}
+
 static void upstream_conn_fail_tls(
     struct upstream_conn *conn, enum tls_result result, const char *reason)
 {
@@ -286,8 +270,6 @@ static void upstream_conn_fail_tls(
     (void)error_set(&error, ERROR_SYSTEM, "TLS: %s", reason);
     upstream_conn_fail(conn, UPSTREAM_BROKEN, error.text);
 }
-
-static void upstream_conn_greet(struct upstream_conn *conn);
 
 /* Goes on with the negotiation. Returns whether it is complete. */
 static bool upstream_conn_negotiate(struct upstream_conn *conn)
@@ -336,6 +318,32 @@ static void upstream_conn_take_sealed(struct upstream_conn *conn, const char *by
         (void)upstream_conn_flush_tls(conn);
 }
 
+static void upstream_conn_on_input(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
+{
+    struct upstream_conn *conn = stream->data;
+
+    if (length == UV_EOF)
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, "it closed the connection");
+    else if (length < 0)
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, uv_strerror((int)length));
+    else if (conn->session)
+        upstream_conn_take_sealed(conn, buffer->base, (size_t)length);
+    else
+        upstream_conn_take_bytes(conn, buffer->base, (size_t)length);
+}
+
+void upstream_conn_set_reading(struct upstream_conn *conn, bool is_reading)
+{
+    uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
+
+    if (conn->is_closed || !conn->has_socket)
+        return;
+    if (is_reading)
+        (void)uv_read_start(stream, upstream_conn_provide_buffer, upstream_conn_on_input);
+    else
+        (void)uv_read_stop(stream);
+}
+
 /* ---- connecting ---- */
 
 /* Breaks the connection when the network does: data that nobody acknowledges would wait for a
@@ -351,22 +359,6 @@ static void upstream_conn_limit_silence(struct upstream_conn *conn)
     (void)setsockopt(
         descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);
     (void)setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof probe_s);
-}
-
-/* Sends the handshake. */
-static void upstream_conn_greet(struct upstream_conn *conn)
-{
-    struct buffer handshake = BUFFER_EMPTY;
-
-    (void)uv_timer_stop(&conn->timer);
-    buffer_append_string(
-        &handshake, conn->target->opening ? conn->target->opening : HANDSHAKE_SERVER);
-    if (upstream_conn_send(conn, &handshake) != 0) {
-        /* The next lines would be taken for the handshake. */
-        upstream_conn_fail(conn, UPSTREAM_BROKEN, UPSTREAM_CONN_CANT_SEND);
-        return;
-    }
-    conn->events.opened(conn->events.context);
 }
 
 /* Begins to negotiate, in what is left of the time to connect. */

@@ -14,8 +14,11 @@ CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 def test_a_fuzz_target_passes_on_its_corpus(target, tmp_path):
     files = sorted((CORPUS / target).iterdir())
     assert files
+    program = BUILD / "tests" / "fuzz" / f"replay_{target}"
+    if target == "tls" and not program.exists():
+        pytest.skip("built without TLS")
     replay = subprocess.run(
-        [BUILD / "tests" / "fuzz" / f"replay_{target}", *files],
+        [program, *files],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -5,13 +5,15 @@
 
 #define LONG_BYTES ((size_t)200 * 1024)
 #define LONGEST_HANDSHAKE ((size_t)128 * 1024)
+#define LONGEST_HELLO ((size_t)32 * 1024)
 #define KEPT_BYTES ((size_t)4 * 1024) /* by a session that has nothing to do */
 #define SAVED_BYTES 500               /* a certificate and its signature, at least */
 
 /* A record of a handshake that the other side does not finish. */
 #define RECORD_BYTES ((size_t)16 * 1024)
 #define RECORD_HEAD "\x16\x03\x01\x40\x00"
-#define HELLO_HEAD "\x01\x02\x00\x00" /* of 128 KiB */
+#define HEAD_BYTES 9                  /* of both */
+#define HELLO_HEAD "\x01\x00\x80\x00" /* of 32 KiB */
 
 /* ---- data ---- */
 
@@ -202,21 +204,48 @@ static void write_handshake(struct buffer *bytes, size_t length)
 static void a_handshake_of_more_than_128_kib_fails(void **state)
 {
     struct fixture *fixture = *state;
-    static const size_t pieces[] = {0, 1000, 60000};
     struct buffer bytes = BUFFER_EMPTY;
 
     write_handshake(&bytes, LONGEST_HANDSHAKE + RECORD_BYTES);
+    begin(fixture, "localhost");
+    give(fixture, SERVER, buffer_text(&bytes));
+    assert_refuses(fixture, SERVER, "its handshake is too long");
+    buffer_free(&bytes);
+}
+
+static void a_handshake_is_awaited_in_little_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    static const size_t pieces[] = {0, 1, 1000};
+    struct buffer bytes = BUFFER_EMPTY;
+
+    write_handshake(&bytes, LONGEST_HELLO);
     for (size_t i = 0; i < COUNT(pieces); i++) {
         fixture->piece = pieces[i];
         begin(fixture, "localhost");
-        give(fixture, SERVER, (struct text){bytes.bytes, LONGEST_HANDSHAKE});
+        give(fixture, SERVER, (struct text){bytes.bytes, LONGEST_HELLO});
         assert_int_equal(fixture->ends[SERVER].result, TLS_MORE);
         assert_true(tls_held_bytes(fixture->ends[SERVER].session) < KEPT_BYTES);
-        begin(fixture, "localhost");
-        give(fixture, SERVER, buffer_text(&bytes));
-        assert_refuses(fixture, SERVER, fixture->piece == 0 ? "its handshake is too long" : "");
     }
     buffer_free(&bytes);
+}
+
+/* The library would get memory for all of it. */
+static void a_first_message_that_announces_too_much_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const heads[] = {
+        "\x16\x03\x01\x40\x00\x01\x00\x80\x01", "\x16\x03\x01\x40\x00\x01\xff\xff\xff",
+        "\x16\x03\x01\x00\x01\x01\x16\x03\x01", /* a record of one byte */
+    };
+    static const size_t pieces[] = {0, 1};
+
+    for (size_t i = 0; i < COUNT(heads) * COUNT(pieces); i++) {
+        fixture->piece = pieces[i % COUNT(pieces)];
+        begin(fixture, "localhost");
+        give(fixture, SERVER, (struct text){heads[i / COUNT(pieces)], HEAD_BYTES});
+        assert_refuses(fixture, SERVER, "its handshake is too long");
+    }
 }
 
 /* ---- the end ---- */
@@ -295,6 +324,18 @@ static void a_client_continues_its_last_session(void **state)
     assert_true(count_bytes_of_server(fixture) + SAVED_BYTES > n_first);
 }
 
+static void a_session_without_an_end_can_be_continued(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t n_first;
+
+    connect_to(fixture, "localhost");
+    assert_hears(fixture, CLIENT, TEXT(""));
+    n_first = fixture->ends[SERVER].n_sent;
+    connect_to(fixture, "localhost"); /* the first session is closed, not shut */
+    assert_true(fixture->ends[SERVER].n_sent + SAVED_BYTES < n_first);
+}
+
 static void a_server_that_can_not_continue_a_session_begins_a_new_one(void **state)
 {
     struct fixture *fixture = *state;
@@ -342,10 +383,13 @@ int main(void)
         TEST(a_record_of_garbage_ends_the_session),
         TEST(a_record_that_was_changed_on_the_way_ends_the_session),
         TEST(a_handshake_of_more_than_128_kib_fails),
+        TEST(a_handshake_is_awaited_in_little_memory),
+        TEST(a_first_message_that_announces_too_much_is_refused),
         TEST(the_other_side_learns_of_the_end),
         TEST(an_end_before_the_handshake_says_nothing),
         TEST(a_context_may_be_freed_before_its_sessions),
         TEST(a_client_continues_its_last_session),
+        TEST(a_session_without_an_end_can_be_continued),
         TEST(a_server_that_can_not_continue_a_session_begins_a_new_one),
         TEST(a_client_keeps_its_subject_in_the_next_session),
     };

@@ -2,6 +2,7 @@
 /* The files of TLS (src/tls/tls.h): which are read, and which are refused. */
 #include "tls_fixture.h"
 
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -190,6 +191,19 @@ static void the_key_of_another_certificate_is_refused(void **state)
         "other.key: the key is not that of the certificate ");
 }
 
+static void a_key_of_another_kind_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct certificate other = {.key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")};
+    char name[FILE_BYTES];
+
+    assert_non_null(other.key);
+    certificate_write_key(&other, file_in(fixture, "kind.key", name), NULL);
+    certificate_free(&other);
+    assert_is_refused(fixture, "server.pem", "kind.key", NULL,
+        "kind.key: the key is not that of the certificate ");
+}
+
 static void a_key_with_a_passphrase_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -202,6 +216,23 @@ static void a_key_with_a_passphrase_is_refused(void **state)
     certificate_free(&certificate);
     assert_is_refused(
         fixture, "secret.pem", "secret.key", NULL, "secret.key: the key has a passphrase");
+}
+
+/* Nobody is asked for the passphrase. */
+static void a_certificate_with_a_passphrase_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char name[FILE_BYTES];
+    FILE *stream = fopen(file_in(fixture, "sealed.pem", name), "we");
+    static unsigned char passphrase[] = "secret";
+
+    assert_non_null(stream);
+    assert_int_equal(
+        PEM_ASN1_write((i2d_of_void *)(void (*)(void))i2d_X509, PEM_STRING_X509, stream,
+            fixture->ca.x509, EVP_aes_128_cbc(), passphrase, sizeof passphrase - 1, NULL, NULL),
+        1);
+    assert_int_equal(fclose(stream), 0);
+    assert_is_refused_everywhere(fixture, "sealed.pem", "sealed.pem: ");
 }
 
 /* ---- permissions ---- */
@@ -269,7 +300,9 @@ int main(void)
         TEST(a_key_is_no_certificate),
         TEST(a_certificate_and_its_key_may_be_in_one_file),
         TEST(the_key_of_another_certificate_is_refused),
+        TEST(a_key_of_another_kind_is_refused),
         TEST(a_key_with_a_passphrase_is_refused),
+        TEST(a_certificate_with_a_passphrase_is_refused),
         TEST(a_key_that_others_may_read_is_refused),
         TEST(only_a_key_of_root_may_be_read_by_a_group),
         TEST(the_end_of_a_certificate_is_known),

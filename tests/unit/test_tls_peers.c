@@ -3,10 +3,16 @@
  * other side's is described. */
 #include "tls_fixture.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
+#include <unistd.h>
 
 #define LONGEST_HOST 255
 #define SUBJECT_BYTES 256
+#define LIFE_S 2 /* of a certificate */
+#define PAUSE_US 50000
+#define DEADLINE_MS 10000
 
 /* Makes room for another certificate of this name. */
 static void remove_issued(const struct fixture *fixture)
@@ -76,6 +82,17 @@ static void an_asterisk_stands_for_one_label(void **state)
     assert_refuses_host(fixture, "a.pr.example.com", "is not for a.pr.example.com");
     assert_refuses_host(fixture, "pr7.example.org", "is not for pr7.example.org");
     connect_to(fixture, "pr.example.com");
+    connect_to(fixture, "pr.example.com."); /* a name that is known to be complete */
+}
+
+static void a_host_in_the_subject_alone_does_not_count(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct certificate_wishes wishes = {.name = TEXT("pr.example.com")};
+
+    issue(fixture, NULL, "old", &wishes);
+    use(fixture, SERVER, "old", NULL);
+    assert_refuses_host(fixture, "pr.example.com", "its certificate is not for pr.example.com");
 }
 
 static void a_host_that_can_not_be_a_name_is_refused(void **state)
@@ -87,6 +104,9 @@ static void a_host_that_can_not_be_a_name_is_refused(void **state)
 
     assert_int_equal(tls_open(&session, fixture->ends[CLIENT].context, "", &error), ERROR_INPUT);
     assert_null(session);
+    assert_int_equal(
+        tls_open(&session, fixture->ends[CLIENT].context, ".example.com", &error), ERROR_INPUT);
+    assert_says(&error, "'.example.com' is not the name of a host");
     memset(host, 'a', sizeof host);
     host[LONGEST_HOST + 1] = '\0';
     assert_int_equal(tls_open(&session, fixture->ends[CLIENT].context, host, &error), ERROR_INPUT);
@@ -94,6 +114,20 @@ static void a_host_that_can_not_be_a_name_is_refused(void **state)
     host[LONGEST_HOST] = '\0';
     assert_int_equal(tls_open(&session, fixture->ends[CLIENT].context, host, &error), 0);
     tls_close(session);
+}
+
+static void a_session_is_not_continued_with_another_host(void **state)
+{
+    struct fixture *fixture = *state;
+
+    connect_to(fixture, "localhost");
+    assert_hears(fixture, CLIENT, TEXT("")); /* reads the server's tickets */
+    tls_shut(fixture->ends[CLIENT].session);
+    assert_refuses_host(fixture, "other.example.com", "is not for other.example.com");
+    connect_to(fixture, "localhost");
+    assert_hears(fixture, CLIENT, TEXT(""));
+    tls_shut(fixture->ends[CLIENT].session);
+    assert_refuses_host(fixture, "127.0.0.2", "is not for 127.0.0.2");
 }
 
 /* Does a client's first message have this in it? */
@@ -271,6 +305,27 @@ static void a_client_whose_certificate_has_expired_is_refused(void **state)
         "our certificate has expired");
 }
 
+static void a_session_is_not_continued_after_the_end_of_its_certificate(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct certificate_wishes wishes = {
+        .name = TEXT("short"), .first_day = -1, .last_s = LIFE_S};
+    const uint64_t deadline_ms = clock_ms() + DEADLINE_MS;
+
+    issue(fixture, NULL, "short", &wishes);
+    use_client_certificate(fixture, "short");
+    connect_to(fixture, "localhost");
+    while (fixture->ends[SERVER].result == TLS_OK) {
+        assert_hears(fixture, CLIENT, TEXT("")); /* reads the server's tickets */
+        tls_shut(fixture->ends[CLIENT].session);
+        assert_true(clock_ms() < deadline_ms);
+        (void)usleep(PAUSE_US);
+        begin(fixture, "localhost");
+        negotiate(fixture);
+    }
+    assert_refuses(fixture, SERVER, "certificate has expired");
+}
+
 /* ---- subjects ---- */
 
 static void assert_subject(
@@ -339,7 +394,9 @@ int main(void)
         TEST(a_certificate_for_another_host_is_refused),
         TEST(a_number_in_a_name_is_not_an_address),
         TEST(an_asterisk_stands_for_one_label),
+        TEST(a_host_in_the_subject_alone_does_not_count),
         TEST(a_host_that_can_not_be_a_name_is_refused),
+        TEST(a_session_is_not_continued_with_another_host),
         TEST(a_server_is_told_its_name_but_not_its_address),
         TEST(a_certificate_of_an_unknown_ca_is_refused),
         TEST(a_certificate_without_a_ca_is_refused),
@@ -349,6 +406,7 @@ int main(void)
         TEST(a_client_that_shows_no_certificate_is_refused),
         TEST(a_client_of_an_unknown_ca_is_refused),
         TEST(a_client_whose_certificate_has_expired_is_refused),
+        TEST(a_session_is_not_continued_after_the_end_of_its_certificate),
         TEST(unusual_characters_of_a_subject_are_escaped),
         TEST(a_subject_may_be_empty),
         TEST(a_subject_is_cut_to_the_room_for_it),

@@ -62,8 +62,8 @@ void certificate_create(struct certificate *certificate, const struct certificat
     MUST(ASN1_INTEGER_set(X509_get_serialNumber(x509), ++serial) == 1);
     MUST(X509_time_adj_ex(X509_getm_notBefore(x509), has_days ? wishes->first_day : -1, 0, NULL) !=
          NULL);
-    MUST(X509_time_adj_ex(
-             X509_getm_notAfter(x509), has_days ? wishes->last_day : LAST_DAY, 0, NULL) != NULL);
+    MUST(X509_time_adj_ex(X509_getm_notAfter(x509), has_days ? wishes->last_day : LAST_DAY,
+             wishes->last_s, NULL) != NULL);
     certificate_set_subject(x509, wishes);
     MUST(X509_set_issuer_name(x509, X509_get_subject_name(issuer->x509)) == 1);
     MUST(X509_set_pubkey(x509, certificate->key) == 1);

@@ -19,7 +19,8 @@ struct certificate_wishes {
     int name_type;            /* an ASN.1 type, such as V_ASN1_BMPSTRING; 0: UTF-8 */
     const char *organisation; /* NULL: none */
     const char *hosts;        /* "DNS:localhost,IP:127.0.0.1"; NULL: none */
-    int first_day, last_day;  /* from today; both 0: from yesterday to 30 days from now */
+    int first_day, last_day;  /* from now; both 0: from yesterday to 30 days from now */
+    long last_s;              /* added to last_day */
 };
 
 /* Makes a certificate; issuer: a CA, or NULL to make a CA. */
