@@ -8,10 +8,11 @@ import subprocess
 
 import pytest
 
-from harness import HANDSHAKE, TIMEOUT_S, Client
+from harness import BUILD, HANDSHAKE, TIMEOUT_S, Client
 
-needs_openssl = pytest.mark.skipif(
-    not shutil.which("openssl"), reason="there is no openssl"
+needs_tls = pytest.mark.skipif(
+    not shutil.which("openssl") or not (BUILD / "src/tls/prservd-tls.so").exists(),
+    reason="there is no openssl, or prservd was built without TLS",
 )
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")

@@ -16,9 +16,10 @@ from harness import Server  # noqa: E402
 
 NUMBERS = itertools.count()
 
-# Background jobs of a shell ignore SIGINT; servers that tests start must not inherit that.
+# Background jobs of a shell ignore these; programs that tests start must not inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -110,6 +110,22 @@ static void status_print_upstream(const json_t *upstream)
     (void)putchar('\n');
 }
 
+/* Prints what a relay says of itself; all the rest is its central server's. */
+static void status_print_forward(const json_t *forward)
+{
+    struct printable address;
+    struct printable state;
+
+    if (!json_is_object(forward))
+        return;
+    (void)printf("relay        to %s, %s; the following is of that server\n",
+        status_string(forward, "address", &address), status_string(forward, "state", &state));
+    (void)printf("             %lld connections, %lld answered, %lld failed, %lld sent again\n",
+        (long long)status_number(forward, "connections"),
+        (long long)status_number(forward, "answered"), (long long)status_number(forward, "failed"),
+        (long long)status_number(forward, "repeated"));
+}
+
 static void status_print_rollback(const json_t *rollback)
 {
     const json_t *counter = json_object_get(rollback, "counter");
@@ -148,6 +164,7 @@ static void status_print_status(const char *address, const json_t *stats)
     struct printable printable;
 
     (void)printf("server       %s\n", address);
+    status_print_forward(json_object_get(stats, "forward"));
     (void)printf("version      %s\n", status_string(stats, "version", &printable));
     status_print_uptime(status_number(stats, "uptime_s"));
     (void)printf("mode         %s\n",

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "tls/tls.h"
 
-__attribute__((visibility("default"))) const struct tls_module TLS_MODULE = {
+/* libprserv hides its own copy. */
+#ifdef PRSERV_TLS
+#define EXPORTED
+#else
+#define EXPORTED __attribute__((visibility("default")))
+#endif
+
+EXPORTED const struct tls_module TLS_MODULE = {
     .context_open = tls_context_open,
     .context_close = tls_context_close,
     .context_expires_s = tls_context_expires_s,

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from certificates import needs_openssl
+from certificates import needs_tls
 from harness import PRSERV, ROOT, Server, clean_environment, free_port
 
 DOCUMENT = (ROOT / "doc" / "security.md").read_text()
@@ -102,7 +102,7 @@ def test_a_farm_in_one_network(farm):
             assert done.returncode == 0, done.stderr
 
 
-@needs_openssl
+@needs_tls
 def test_farms_over_the_internet(farm):
     central, relay = set_up("Farms over the internet")
     given = ports()
@@ -117,7 +117,7 @@ def test_farms_over_the_internet(farm):
         assert server.process.poll() is None
 
 
-@needs_openssl
+@needs_tls
 def test_a_public_mirror(farm):
     (command,) = set_up("A public mirror")
     given = ports()

@@ -2,6 +2,7 @@
 """The relay: --forward sends requests on to a central server, and waits while it is away."""
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from certificates import needs_openssl, tls_words
+from certificates import needs_tls, tls_words
 from fake_upstream import HOLD, FakeUpstream
 from harness import (
     Client,
@@ -210,6 +211,13 @@ def test_stats_have_a_member_of_the_relay(relay, central):
     assert forward["state"] == "ready" and forward["connections"] >= 1
     assert forward["answered"] >= 1 and forward["failed"] == 0
     assert "forward" not in central.ask({"get-stats": {}})
+    shown = prserv_on(relay, "status").stdout.splitlines()
+    assert shown[0].split() == ["server", relay.address]
+    assert shown[1].startswith(f"relay        to {central.address}, ready; ")
+    assert re.match(
+        r" +\d+ connections, \d+ answered, 0 failed, 0 sent again$", shown[2]
+    )
+    assert shown[3].startswith("version ")
 
 
 # ---- connections ----
@@ -630,7 +638,7 @@ def test_builds_do_not_notice_restarts_of_the_central_server(serve, tmp_path, en
 # ---- TLS ----
 
 
-@needs_openssl
+@needs_tls
 def test_a_relay_uses_tls_and_a_certificate(
     serve, relay_to, authority, server_files, client_files
 ):

@@ -19,7 +19,7 @@ from certificates import (
     Authority,
     TlsClient,
     client_context,
-    needs_openssl,
+    needs_tls,
     tls_words,
 )
 from harness import Client, Refused, poll, run_prservd
@@ -27,7 +27,7 @@ from http_client import metrics
 from prserv_command import prserv
 from rows import M4
 
-pytestmark = needs_openssl
+pytestmark = needs_tls
 
 LISTENER = "127.0.0.1:0,tls"
 
