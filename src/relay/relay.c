@@ -67,6 +67,7 @@ void relay_be_answered(struct relay *relay)
 {
     relay->pause_ms = MIN_PAUSE_MS;
     relay->n_useless = 0;
+    relay->n_answers++;
     if (outage_is_on(&relay->outage))
         relay_be_back(relay);
 }

@@ -80,7 +80,7 @@ void relay_channel_free(struct relay_channel *channel)
  */
 static bool relay_suspect(struct relay_request *request)
 {
-    const uint64_t n_answered = metric_get(&request->pool->relay->metrics.n_answered);
+    const uint64_t n_answered = request->pool->relay->n_answers;
 
     request->is_suspect = true;
     request->n_breaks += n_answered > request->n_answered;
@@ -124,6 +124,13 @@ static bool relay_pool_works(const struct relay_pool *pool)
     return works;
 }
 
+static bool relay_pool_has_suspect(const struct relay_pool *pool)
+{
+    const struct relay_request *first = TAILQ_FIRST(&pool->unsent);
+
+    return first && first->is_suspect;
+}
+
 static void relay_channel_on_failed(
     void *context, enum upstream_failure failure, const char *reason)
 {
@@ -155,7 +162,9 @@ static void relay_channel_on_failed(
         TAILQ_REMOVE(&ended, request, entry);
         relay_fail(request, &error);
     }
-    if (pool->n_channels == 0 && pool == relay->shared)
+    /* The answer to a probe also tells a request that breaks connections from a server that does.
+     */
+    if ((pool->n_channels == 0 && pool == relay->shared) || relay_pool_has_suspect(pool))
         relay_probe(relay);
     relay_watch(relay);
 }

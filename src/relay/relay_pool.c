@@ -234,7 +234,7 @@ void relay_ask(struct relay_pool *pool, struct relay_request *request)
     request->was_moved = request->has_waited = request->is_repeated = false;
     request->is_suspect = false;
     request->n_breaks = 0;
-    request->n_answered = metric_get(&pool->relay->metrics.n_answered);
+    request->n_answered = pool->relay->n_answers;
     TAILQ_INSERT_TAIL(&pool->unsent, request, entry);
     if (!request->is_probe)
         metric_count(&pool->relay->metrics.n_waiting, 1);

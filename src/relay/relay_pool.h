@@ -43,6 +43,7 @@ struct relay {
     uint64_t attempted_ms; /* the last try */
     unsigned pause_ms;     /* after the next failure */
     unsigned n_useless;    /* connections in a row that ended without any answer */
+    uint64_t n_answers;    /* that came, those to probes included */
     struct relay_pool_list pools;
     struct relay_pool *shared;
     struct relay_stream_list streams;

@@ -488,6 +488,19 @@ def test_a_request_that_breaks_every_connection_ends(relay_to, fake):
         assert bad.receive() == {"alive": True}
 
 
+def test_such_a_request_ends_when_nobody_else_asks(relay_to, fake):
+    def break_off(talk, name, arguments):
+        if arguments.get("checksum") != "poison":
+            return False
+        talk.close()
+        return None
+
+    fake.behave = break_off
+    relay = relay_to(fake)
+    with relay.client() as bad, pytest.raises(Refused, match="breaks the connection"):
+        bad.get_pr(*M4, "poison")
+
+
 def test_an_export_waits_and_breaks_off(relay_to, fake):
     fake.refuse()
     relay = relay_to(fake)
