@@ -17,7 +17,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import special
-from loads import load, new_seed, prepare
+from loads import load, prepare_known
 from processes import Prservd, Trouble, wait_until
 
 N_CLIENTS = 64
@@ -109,10 +109,8 @@ def clients(port):
 
 def alone_and_beside(bench, record, name, others):
     """Yields the results of PR clients in each round, alone and beside HTTP clients."""
-    known = {"work": "known", "seed": new_seed()}
     with HttpPrservd(bench) as prservd:
-        prepare(bench, prservd, **known)
-        known["prepared"] = True
+        known = prepare_known(bench, prservd)
         port = prservd.http_port()
         for _ in bench.rounds():
             alone = record.note("prservd, alone", load(bench, prservd, **known))

@@ -98,6 +98,13 @@ def prepare(bench, server, **options):
         raise Trouble(f"preparation failed: {report['first_error']}")
 
 
+def prepare_known(bench, server, **options):
+    """Stores rows. Returns the options of runs that ask for them."""
+    known = {"work": "known", "seed": new_seed(), **options}
+    prepare(bench, server, **known)
+    return {**known, "prepared": True}
+
+
 def address_of(server):
     return server.address if isinstance(server, Process) else server
 

@@ -8,7 +8,16 @@ import threading
 import time
 from contextlib import contextmanager
 
-from loads import Figures, ask, load, load_new, new_seed, output_of, prepare
+from loads import (
+    Figures,
+    ask,
+    load,
+    load_new,
+    new_seed,
+    output_of,
+    prepare,
+    prepare_known,
+)
 from processes import Delay, Prservd, Trouble, talk, wait_until
 
 PACKAGE_CHECKSUMS = 10  # in each package of the large databases
@@ -182,13 +191,11 @@ def open_connections(server):
 def idle_10000(bench, record):
     count = 10_000
     raise_file_limit(count + 200)
-    known = {"work": "known", "seed": new_seed()}
     with Prservd(bench) as prservd:
         prservd.wait_for_answer()
         at_rest_mb = prservd.memory_mb("VmRSS")
         record.check("memory of an idle server", at_rest_mb, unit="MB", at_most=10)
-        prepare(bench, prservd, **known)
-        known["prepared"] = True
+        known = prepare_known(bench, prservd)
         for _ in bench.rounds():
             alone = record.note("prservd, alone", load(bench, prservd, **known))
             with idle_connections(prservd, count):
@@ -260,11 +267,9 @@ def export_csv(bench, server, rows):
 
 def export_1m(bench, record):
     rows = bench.size(1_000_000, 50_000)
-    known = {"work": "known", "seed": new_seed(), "connections": 8}
     with large_database(bench, rows) as database:
         with Prservd(bench, database=database) as prservd:
-            prepare(bench, prservd, **known)
-            known["prepared"] = True
+            known = prepare_known(bench, prservd, connections=8)
             stored = ask(prservd.address, {"get-stats": {}})["database"]["rows"]
             for _ in bench.rounds():
                 one_export(bench, record, prservd, stored)

@@ -10,7 +10,7 @@ import sys
 import threading
 from contextlib import contextmanager
 
-from loads import load, load_new, new_seed, prepare
+from loads import load, load_new, prepare_known
 from processes import Missing, Prservd, Trouble
 
 N_HANDSHAKES = 100
@@ -21,7 +21,7 @@ RSA_KEY = ("-newkey", "rsa:2048", "-nodes")
 def make_certificate(bench, key=KEY):
     """Returns a certificate for 127.0.0.1, which is its own CA, and its key."""
     if not shutil.which("openssl"):
-        raise Missing("there is no openssl")
+        raise Missing("openssl is not installed")
     certificate, private = bench.new_file("cert.pem"), bench.new_file("key.pem")
     command = ["openssl", "req", "-x509", *key, "-subj", "/CN=127.0.0.1"]
     command += ["-addext", "subjectAltName=IP:127.0.0.1"]
@@ -64,9 +64,7 @@ class Relay(Prservd):
 
 def tls_test(bench, record):
     with TlsPrservd(bench) as server:
-        known = {"work": "test", "seed": new_seed()}
-        prepare(bench, server, **known)
-        known["prepared"] = True
+        known = prepare_known(bench, server, work="test")
         for _ in bench.rounds():
             plain = record.note("prservd", load(bench, server, **known))
             sealed = load(bench, server.tls_address, **known, **server.tls_options())
@@ -119,9 +117,7 @@ def handshakes(port):
 
 def tls_handshakes(bench, record):
     with TlsPrservd(bench, RSA_KEY) as server:
-        known = {"work": "known", "seed": new_seed(), "connections": 4}
-        prepare(bench, server, **known)
-        known["prepared"] = True
+        known = prepare_known(bench, server, connections=4)
         port = int(server.tls_address.rpartition(":")[2])
         for _ in bench.rounds():
             record.note("prservd", load(bench, server, **known))
@@ -133,9 +129,7 @@ def tls_handshakes(bench, record):
 
 def forward(bench, record):
     with Prservd(bench) as central, Relay(bench, central) as relay:
-        known = {"work": "known", "seed": new_seed(), "connections": 64}
-        prepare(bench, central, **known)
-        known["prepared"] = True
+        known = prepare_known(bench, central, connections=64)
         for _ in bench.rounds():
             direct = record.note("prservd", load(bench, central, **known))
             through = record.note(
@@ -152,9 +146,7 @@ def forward(bench, record):
 
 def forward_single(bench, record):
     with Prservd(bench) as central, Relay(bench, central) as relay:
-        known = {"work": "known", "seed": new_seed(), "connections": 1}
-        prepare(bench, central, **known)
-        known["prepared"] = True
+        known = prepare_known(bench, central, connections=1)
         for _ in bench.rounds():
             direct = record.note("prservd", load(bench, central, **known))
             through = record.note(

@@ -12,7 +12,7 @@ from harness import BUILD, HANDSHAKE, TIMEOUT_S, Client
 
 needs_tls = pytest.mark.skipif(
     not shutil.which("openssl") or not (BUILD / "src/tls/prservd-tls.so").exists(),
-    reason="there is no openssl, or prservd was built without TLS",
+    reason="openssl is not installed, or prservd was built without TLS",
 )
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")

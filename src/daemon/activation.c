@@ -36,8 +36,8 @@ static bool activation_read_number(const char *variable, long *number)
     return text && end != text && *end == '\0' && errno == 0;
 }
 
-/* Returns whether a name is no list of words: a service manager gives one to each socket, that of
- * its unit or "unknown". */
+/* Returns whether a name comes from the service manager and has no words: that of the unit, or
+ * "unknown". */
 static bool activation_is_plain_name(const char *name)
 {
     const size_t length = strlen(name);

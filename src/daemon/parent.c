@@ -49,7 +49,7 @@ int parent_watch(struct parent *parent, pid_t pid, struct error *error)
     if (parent->descriptor >= 0 || kill(pid, 0) == 0 || errno == EPERM)
         return 0;
     parent->pid = 0;
-    return error_set(error, ERROR_SYSTEM, "--with-parent: there is no process %ld", (long)pid);
+    return error_set(error, ERROR_SYSTEM, "--with-parent: process %ld does not exist", (long)pid);
 }
 
 bool parent_is_gone(const struct parent *parent)

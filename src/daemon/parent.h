@@ -15,7 +15,7 @@ struct parent {
     uint64_t begun_at; /* when it was started, so that another process with its number is not it */
 };
 
-/* How often parent_is_gone has to be called where there is no pidfd. */
+/* The time between two calls of parent_is_gone where the kernel has no pidfd. */
 #define PARENT_CHECK_MS 500
 
 /* Watches a process. Fails with ERROR_SYSTEM if it does not exist. */

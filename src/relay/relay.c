@@ -67,9 +67,13 @@ void relay_be_answered(struct relay *relay)
 {
     relay->pause_ms = MIN_PAUSE_MS;
     relay->n_useless = 0;
-    relay->n_answers++;
     if (outage_is_on(&relay->outage))
         relay_be_back(relay);
+}
+
+bool relay_is_refusal(struct text answer)
+{
+    return text_starts_with(answer, "{\"invoke-error\"");
 }
 
 static void relay_on_probed(
@@ -79,7 +83,7 @@ static void relay_on_probed(
 
     (void)error;
     relay->is_probing = false;
-    if (result == 0 && text_starts_with(answer, "{\"invoke-error\""))
+    if (result == 0 && relay_is_refusal(answer))
         log_often(relay->log, LOG_ERROR, "The server %s answers with an error: %.*s", relay->name,
             (int)(answer.length < 300 ? answer.length : 300), answer.bytes);
 }

@@ -2,7 +2,7 @@
 /* A relay's side of the central server: sends requests on, and hands out the answers as they are.
  *
  * The central server may be restarted at any time: a request whose connection breaks is sent again,
- * which is safe for every kind of request (doc/semantics.md). While there is no connection,
+ * which is safe for every kind of request (doc/semantics.md). While the server is away,
  * requests wait as long as the patience allows (base/outage.h). A server that is connected and
  * silent is waited for without a limit: it has a patience of its own.
  *

@@ -194,6 +194,7 @@ static void relay_channel_on_message(void *context, const struct text *message)
     channel->is_slow = channel->has_moved_all = channel->is_solitary = false;
     channel->has_answered = true;
     relay_be_answered(relay);
+    relay->n_answers += message && !relay_is_refusal(*message);
     metric_histogram_add(
         &relay->metrics.round_trip_us, METRIC_DURATION, clock_us() - slot->sent_us);
     free(slot);

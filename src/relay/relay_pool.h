@@ -43,7 +43,8 @@ struct relay {
     uint64_t attempted_ms; /* the last try */
     unsigned pause_ms;     /* after the next failure */
     unsigned n_useless;    /* connections in a row that ended without any answer */
-    uint64_t n_answers;    /* that came, those to probes included */
+    uint64_t n_answers;    /* without an error, those to probes included: a server that refuses
+                              a connection answers once, and closes it */
     struct relay_pool_list pools;
     struct relay_pool *shared;
     struct relay_stream_list streams;
@@ -104,6 +105,9 @@ void relay_pause(struct relay *relay);
 /* Notes that a connection was made, or has brought an answer. */
 void relay_be_connected(struct relay *relay);
 void relay_be_answered(struct relay *relay);
+
+/* Returns whether an answer is an error. */
+bool relay_is_refusal(struct text answer);
 
 /* Has the timer look at what is under way. */
 void relay_watch(struct relay *relay);

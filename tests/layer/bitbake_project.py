@@ -88,6 +88,25 @@ LAYERSERIES_COMPAT_core = "${LAYERSERIES_CORENAMES}"
 """
 
 
+def open_folder(tmp_path_factory, name):
+    """Makes a folder that other users can reach."""
+    folder = tmp_path_factory.mktemp(name)
+    for place in folder.parents:
+        if place.owner() == folder.owner() and place != Path("/"):
+            place.chmod(place.stat().st_mode | 0o055)
+    folder.chmod(0o755)
+    return folder
+
+
+def give_to_user(folder):
+    """Makes USER the owner of a folder and of all that is in it."""
+    if os.getuid() != 0:
+        return
+    for place, _, files in os.walk(folder):
+        for name in ["", *files]:
+            os.chown(Path(place) / name, USER, USER, follow_symlinks=False)
+
+
 class Project:
     """A folder in which an unprivileged user runs BitBake."""
 
@@ -119,10 +138,7 @@ class Project:
             f'BBPATH = "${{TOPDIR}}"\nBBFILES = ""\nBBLAYERS = "{layers}"\n'
         )
         self.set_local(local)
-        if os.getuid() == 0:
-            for place, _, files in os.walk(folder):
-                for name in ["", *files]:
-                    os.chown(Path(place) / name, USER, USER)
+        give_to_user(folder)
 
     def set_local(self, text):
         standard = 'PRSERV_HOST ?= "localhost:0"\nINHERIT += "prservd"\n'

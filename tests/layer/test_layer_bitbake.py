@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bitbake_project import Project
+from bitbake_project import Project, open_folder
 from harness import free_port, poll
 
 BITBAKE = os.environ.get("BITBAKE_DIR")
@@ -23,12 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("project")
-    for place in folder.parents:
-        if place.owner() == folder.owner() and place != Path("/"):
-            place.chmod(place.stat().st_mode | 0o055)
-    folder.chmod(0o755)
-    project = Project(folder, BITBAKE)
+    project = Project(open_folder(tmp_path_factory, "project"), BITBAKE)
     yield project
     for pid in servers(project):
         os.kill(pid, signal.SIGKILL)
@@ -144,8 +139,7 @@ def test_the_server_ends_when_the_cooker_is_killed(project):
 
 
 def test_two_builds_at_once(project, tmp_path_factory):
-    other_folder = tmp_path_factory.mktemp("other")
-    other_folder.chmod(0o755)
+    other_folder = open_folder(tmp_path_factory, "other")
     file = project.folder / "cache" / "prserv.sqlite3"
     other = Project(other_folder, BITBAKE, f'PRSERVD_FILE = "{file}"\n')
     assert project.revision(content="a") == "0"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bitbake_project import LAYER, USER
+from bitbake_project import LAYER, USER, give_to_user, open_folder
 from harness import ROOT
 
 BITBAKE = os.environ.get("BITBAKE_DIR")
@@ -35,11 +35,7 @@ CONNECTIVITY_CHECK_URIS = ""
 @pytest.fixture
 def run(tmp_path_factory):
     """A function that runs BitBake in a folder, and returns its output."""
-    folder = tmp_path_factory.mktemp("oe-core")
-    for place in folder.parents:
-        if place.owner() == folder.owner() and place != Path("/"):
-            place.chmod(place.stat().st_mode | 0o055)
-    folder.chmod(0o755)
+    folder = open_folder(tmp_path_factory, "oe-core")
     checkout = folder / "prservd"
     shutil.copytree(LAYER, checkout / "meta-prservd")
     for name in "meson.build", "LICENSE":
@@ -51,10 +47,7 @@ def run(tmp_path_factory):
         f'BBLAYERS = "{OE_CORE}/meta {checkout}/meta-prservd"\n'
     )
     shutil.copytree(Path(OE_CORE) / "scripts", folder / "scripts", symlinks=True)
-    if os.getuid() == 0:
-        for place, _, files in os.walk(folder):
-            for name in ["", *files]:
-                os.chown(Path(place) / name, USER, USER, follow_symlinks=False)
+    give_to_user(folder)
 
     def run(*words, local=""):
         (conf / "local.conf").write_text(LOCAL_CONF + local)

@@ -266,8 +266,9 @@ def test_there_are_eight_connections_at_most(relay_to, fake):
     for number in range(30):
         clients.append(relay.client())
         clients[-1].post(get_pr_request(*M4, f"c{number}"))
-        time.sleep(0.02)
-    poll(lambda: len(fake.asked("get-pr")) >= 30, "the requests")
+        poll(lambda: len(fake.asked("get-pr")) > number, "the request")
+        if number < 12:
+            poll(lambda: fake.connections >= min(number, 8), "a connection")
     assert fake.connections <= 8
     fake.release()
     for client in clients:
@@ -410,7 +411,6 @@ def test_requests_wait_for_the_central_server(relay_to, fake):
     with relay.client() as client:
         client.post(get_pr_request(*M4, "a"))
         poll(lambda: "is away" in relay.log, "the log")
-        time.sleep(0.3)
         fake.listen()
         assert client.receive() == {"value": "3"}
 
@@ -470,14 +470,15 @@ def test_a_port_that_closes_each_connection_is_away(relay_to, fake):
     assert get_pr_at_last(relay, *M4, "a") == "3"
 
 
-def test_a_request_that_breaks_every_connection_ends(relay_to, fake):
-    def break_off(talk, name, arguments):
-        if arguments.get("checksum") != "poison":
-            return False
-        talk.close()
-        return None
+def break_off_at_poison(talk, name, arguments):
+    if arguments.get("checksum") != "poison":
+        return False
+    talk.close()
+    return None
 
-    fake.behave = break_off
+
+def test_a_request_that_breaks_every_connection_ends(relay_to, fake):
+    fake.behave = break_off_at_poison
     relay = relay_to(fake)
     with relay.client() as bad, relay.client() as good:
         bad.post(get_pr_request(*M4, "poison"))
@@ -489,13 +490,7 @@ def test_a_request_that_breaks_every_connection_ends(relay_to, fake):
 
 
 def test_such_a_request_ends_when_nobody_else_asks(relay_to, fake):
-    def break_off(talk, name, arguments):
-        if arguments.get("checksum") != "poison":
-            return False
-        talk.close()
-        return None
-
-    fake.behave = break_off
+    fake.behave = break_off_at_poison
     relay = relay_to(fake)
     with relay.client() as bad, pytest.raises(Refused, match="breaks the connection"):
         bad.get_pr(*M4, "poison")
@@ -548,7 +543,7 @@ def test_a_client_that_leaves_is_forgotten(relay_to, fake):
 def test_health_is_the_relays_and_ping_the_central_servers(relay_to, fake):
     relay = relay_to(fake, "--http", "127.0.0.1:0")
     assert relay.ask({"ping": {}}) == {"alive": True}
-    assert fetch(relay, "/readyz").status == 200
+    poll(lambda: fetch(relay, "/readyz").status == 200, "ready")
     fake.refuse()
     with relay.client() as client:
         client.post({"ping": {}})

@@ -61,7 +61,7 @@ def test_a_process_that_does_not_exist(tmp_path):
     gone.wait()
     done = run_prservd("--port", 0, "--with-parent", gone.pid, cwd=tmp_path)
     assert done.returncode == 1
-    assert f"--with-parent: there is no process {gone.pid}" in done.stderr
+    assert f"--with-parent: process {gone.pid} does not exist" in done.stderr
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "99999999999"])

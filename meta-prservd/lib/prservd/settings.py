@@ -33,7 +33,7 @@ def find_program(d):
         if found:
             return found
     raise SettingError(
-        "there is no %s in the PATH, and prservd-native was not built (bitbake prservd-native -c "
+        "%s was not found in the PATH, and prservd-native was not built (bitbake prservd-native -c "
         "addto_recipe_sysroot); set PRSERVD_PROGRAM" % named
     )
 
