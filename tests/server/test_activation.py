@@ -398,7 +398,8 @@ def test_a_client_that_waits_for_a_lock_can_ask_the_next_server(activate, held):
 def test_a_lock_released_before_the_end_costs_no_answer(activate, held):
     server = activate({held: "x"})
     with server.client() as client:
-        client.ask({"ping": {}})  # a connection that is not accepted waits for the next server
+        # Until it is accepted, a connection waits for the next server.
+        client.ask({"ping": {}})
         with locked(server.folder / "prserv.sqlite3"):
             client.post(request("a"))
             server.process.send_signal(signal.SIGTERM)
