@@ -38,6 +38,7 @@ class Authority:
         self.ca = folder / "ca.pem"
         self.key = folder / "ca.key"
         words = ("-keyout", self.key, "-out", self.ca, "-days", 30)
+        words += ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
         openssl("req", "-x509", *KEY, *words, "-subj", f"/CN={name}")
 
     def issue(self, name, subject=None, names=LOCAL, days=30, options=KEY):
@@ -49,7 +50,9 @@ class Authority:
             *("-subj", subject or f"/CN={name}"),
         )
         extensions = self.folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={names}\n")
+        extensions.write_text(
+            f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\n"
+        )
         openssl(
             *("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key),
             *("-CAcreateserial", "-days", days, "-extfile", extensions),
@@ -66,6 +69,7 @@ def tls_words(files, ca=None):
 
 def client_context(ca, files=None, **limits):
     context = ssl.create_default_context(cafile=str(ca))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default from Python 3.13 on
     for name, value in limits.items():
         setattr(context, name, value)
     if files:
