@@ -50,9 +50,7 @@ class Authority:
             *("-subj", subject or f"/CN={name}"),
         )
         extensions = self.folder / f"{name}.ext"
-        extensions.write_text(
-            f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\n"
-        )
+        extensions.write_text(f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\n")
         openssl(
             *("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key),
             *("-CAcreateserial", "-days", days, "-extfile", extensions),
