@@ -90,6 +90,14 @@ def test_a_required_program(project):
     poll(lambda: "PRSERVD_REQUIRED" in project.run("one", status=1), "the error")
 
 
+def test_recipes_are_not_parsed_again(project):
+    """The port of each build is another one."""
+    assert "Parsing of" in project.run("-p")
+    output = project.run("-p")
+    assert "Parsing of" not in output
+    assert re.search("Loaded [1-9][0-9]* entries from dependency cache", output)
+
+
 def test_an_unset_host_stays_unset(project):
     project.set_local("")
     local = project.folder / "conf" / "local.conf"
