@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A project for the real BitBake: the layer, and recipes that ask the PR server as OE-Core does."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from harness import BUILD, ROOT
@@ -88,14 +90,18 @@ LAYERSERIES_COMPAT_core = "${LAYERSERIES_CORENAMES}"
 """
 
 
-def open_folder(tmp_path_factory, name):
-    """Makes a folder that other users can reach."""
-    folder = tmp_path_factory.mktemp(name)
-    for place in folder.parents:
-        if place.owner() == folder.owner() and place != Path("/"):
-            place.chmod(place.stat().st_mode | 0o055)
+@contextlib.contextmanager
+def open_folder(name):
+    """Makes a folder that other users can reach, and removes it at the end.
+
+    It is not one of pytest's: each start of pytest closes the folder of all its runs to others.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"prservd-{name}-"))
     folder.chmod(0o755)
-    return folder
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def give_to_user(folder):

@@ -22,11 +22,12 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def project(tmp_path_factory):
-    project = Project(open_folder(tmp_path_factory, "project"), BITBAKE)
-    yield project
-    for pid in servers(project):
-        os.kill(pid, signal.SIGKILL)
+def project():
+    with open_folder("project") as folder:
+        project = Project(folder, BITBAKE)
+        yield project
+        for pid in servers(project):
+            os.kill(pid, signal.SIGKILL)
 
 
 def servers(project, program="prservd"):
@@ -146,17 +147,17 @@ def test_the_server_ends_when_the_cooker_is_killed(project):
     assert time.monotonic() - began < 2
 
 
-def test_two_builds_at_once(project, tmp_path_factory):
-    other_folder = open_folder(tmp_path_factory, "other")
+def test_two_builds_at_once(project):
     file = project.folder / "cache" / "prserv.sqlite3"
-    other = Project(other_folder, BITBAKE, f'PRSERVD_FILE = "{file}"\n')
-    assert project.revision(content="a") == "0"
-    builds = [project.start("one", CONTENT="b"), other.start("two", CONTENT="c")]
-    builds.append(other.start("--version"))
-    for build in builds:
-        output, _ = build.communicate(timeout=120)
-        assert build.returncode == 0, output
-    assert other.revision("one", content="d") == "2"
+    with open_folder("other") as folder:
+        other = Project(folder, BITBAKE, f'PRSERVD_FILE = "{file}"\n')
+        assert project.revision(content="a") == "0"
+        builds = [project.start("one", CONTENT="b"), other.start("two", CONTENT="c")]
+        builds.append(other.start("--version"))
+        for build in builds:
+            output, _ = build.communicate(timeout=120)
+            assert build.returncode == 0, output
+        assert other.revision("one", content="d") == "2"
 
 
 def test_multiconfig_has_one_server(project):

@@ -33,18 +33,29 @@ CONNECTIVITY_CHECK_URIS = ""
 
 
 @pytest.fixture
-def run(tmp_path_factory):
+def folder():
+    with open_folder("oe-core") as folder:
+        yield folder
+
+
+@pytest.fixture
+def run(folder):
     """A function that runs BitBake in a folder, and returns its output."""
-    folder = open_folder(tmp_path_factory, "oe-core")
     checkout = folder / "prservd"
     shutil.copytree(LAYER, checkout / "meta-prservd")
     for name in "meson.build", "LICENSE":
         shutil.copy(ROOT / name, checkout)
+    other = (
+        folder / "meta-other"
+    )  # as meta-oe, for releases whose OE-Core lacks jansson
+    (other / "conf").mkdir(parents=True)
+    (other / "conf" / "layer.conf").write_text("")
+    (other / "recipes-extended" / "jansson").mkdir(parents=True)
     conf = folder / "build" / "conf"
     conf.mkdir(parents=True)
     (conf / "bblayers.conf").write_text(
         'BBPATH = "${TOPDIR}"\nBBFILES = ""\n'
-        f'BBLAYERS = "{OE_CORE}/meta {checkout}/meta-prservd"\n'
+        f'BBLAYERS = "{OE_CORE}/meta {other} {checkout}/meta-prservd"\n'
     )
     shutil.copytree(Path(OE_CORE) / "scripts", folder / "scripts", symlinks=True)
     give_to_user(folder)
@@ -111,5 +122,16 @@ def test_the_recipe_takes_a_repository(run):
 
 def test_a_repository_needs_a_commit(run):
     output = run("-p", local='PRSERVD_REPOSITORY = "git://example.com/prservd"\n')
+    assert complaints(output) == []
+    assert re.search(r"\b[12] skipped", output), output
+
+
+@pytest.mark.skipif(
+    OE_CORE and any(Path(OE_CORE).glob("meta/recipes-*/jansson")),
+    reason="this OE-Core has a recipe for jansson",
+)
+def test_the_recipe_is_skipped_without_jansson(run):
+    shutil.rmtree(run.folder / "meta-other" / "recipes-extended")
+    output = run("-p")
     assert complaints(output) == []
     assert re.search(r"\b[12] skipped", output), output
