@@ -25,7 +25,9 @@ PRSERVD_SETSCENE_CHECK ?= "warn"
 BB_BASEHASH_IGNORE_VARS:append = " PRSERVD_FILE PRSERVD_LOG PRSERVD_FORWARD PRSERVD_TLS_CA \
     PRSERVD_TLS_CERT PRSERVD_TLS_KEY PRSERVD_OPTIONS PRSERVD_PROGRAM PRSERVD_NATIVE_BINDIR \
     PRSERVD_REQUIRED PRSERVD_SETSCENE_CHECK PRSERVD_LAYERDIR"
-# The port is another one for each BitBake. The cache of parsed recipes stays valid nevertheless.
+# The port is another one for each BitBake. Signatures and the cache of parsed recipes stay valid
+# nevertheless, as with OE-Core, which leaves out this variable itself.
+BB_BASEHASH_IGNORE_VARS:append = " PRSERV_HOST"
 BB_HASHCONFIG_IGNORE_VARS:append = " PRSERV_HOST"
 
 def prservd_import(d, name):
