@@ -25,7 +25,16 @@ S = "${WORKDIR}/git"
 inherit meson pkgconfig systemd
 inherit ${@'' if d.getVar('PRSERVD_REPOSITORY') else 'externalsrc'}
 
+def prservd_has_jansson(d):
+    """Returns whether one of the layers has a recipe for jansson."""
+    import glob
+
+    layers = (d.getVar("BBLAYERS") or "").split()
+    return any(glob.glob(layer + "/recipes-*/jansson") for layer in layers)
+
 python () {
+    if not prservd_has_jansson(d):
+        raise bb.parse.SkipRecipe("it needs jansson: add the layer meta-oe")
     if d.getVar("PRSERVD_REPOSITORY"):
         if not d.getVar("PRSERVD_SRCREV"):
             raise bb.parse.SkipRecipe("PRSERVD_REPOSITORY needs PRSERVD_SRCREV, a commit")
@@ -34,7 +43,7 @@ python () {
 }
 
 PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'seccomp systemd', d)} tls"
-# The recipes postgresql and libmicrohttpd are in meta-oe.
+# The recipe postgresql is in meta-oe.
 PACKAGECONFIG:class-native ??= "tls"
 PACKAGECONFIG[seccomp] = "-Dseccomp=enabled,-Dseccomp=disabled,libseccomp"
 PACKAGECONFIG[systemd] = "-Dsystemd=enabled,-Dsystemd=disabled,systemd"
