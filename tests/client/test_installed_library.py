@@ -62,6 +62,16 @@ def installed(tmp_path_factory):
     return folder
 
 
+@needs_an_install
+def test_programs_do_not_name_the_folder_of_the_build(installed):
+    for name in "prservd", "prserv", "prserv-bench":
+        (program,) = installed.rglob(f"bin/{name}")
+        command = ["readelf", "--string-dump=.dynstr", program]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert "libc.so" in done.stdout
+        assert str(BUILD) not in done.stdout
+
+
 def compile_external_program(installed, source, program, static):
     (description,) = installed.rglob("prserv.pc")
     environment = clean_environment(
