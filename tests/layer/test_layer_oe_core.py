@@ -116,8 +116,32 @@ def test_the_recipe_takes_a_repository(run):
     local = f'PRSERVD_REPOSITORY = "{repository}"\nPRSERVD_SRCREV = "{commit}"\n'
     output = run("-e", "-b", f"{run.folder}/{RECIPE}", local=local)
     assert complaints(output) == []
-    assert value(output, "SRC_URI") == repository
+    assert value(output, "SRC_URI") == repository + ";destsuffix=prservd-0.2.0"
     assert value(output, "SRCREV") == commit
+
+
+def test_the_recipe_unpacks_a_repository(run):
+    repository = run.folder / "repository"
+    shutil.copytree(run.folder / "prservd", repository)
+
+    def git(*words):
+        who = "-c", "user.name=a", "-c", "user.email=a@example.com"
+        command = ["git", "-C", str(repository), *who, *words]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", ".")
+    git("commit", "--quiet", "--message=a")
+    commit = git("rev-parse", "HEAD").decode().strip()
+    give_to_user(repository)
+    local = (
+        f'PRSERVD_REPOSITORY = "git://{repository};protocol=file;branch=main"\n'
+        f'PRSERVD_SRCREV = "{commit}"\n'
+    )
+    recipe = f"{run.folder}/{RECIPE}"
+    run("-b", recipe, "-c", "unpack", local=local)
+    source = Path(value(run("-e", "-b", recipe, local=local), "S"))
+    assert (source / "meson.build").exists()
 
 
 def test_a_repository_needs_a_commit(run):

@@ -16,11 +16,13 @@ PRSERVD_SRCREV ?= ""
 PRSERVD_CHECKOUT = "${@os.path.normpath(d.getVar('PRSERVD_LAYERDIR') + '/..')}"
 PRSERVD_HAS_CHECKOUT = "${@os.path.exists(d.getVar('PRSERVD_CHECKOUT') + '/meson.build')}"
 
-SRC_URI = "${PRSERVD_REPOSITORY}"
+# The folder is that of S in every release.
+SRC_URI = "${@d.expand('${PRSERVD_REPOSITORY};destsuffix=${BP}') if d.getVar('PRSERVD_REPOSITORY') else ''}"
 SRCREV = "${@d.getVar('PRSERVD_SRCREV') or 'INVALID'}"
 EXTERNALSRC = "${@'' if d.getVar('PRSERVD_REPOSITORY') else d.getVar('PRSERVD_CHECKOUT')}"
+# No links to the build in the checkout.
+EXTERNALSRC_SYMLINKS = ""
 EXTERNALSRC_BUILD = "${WORKDIR}/build"
-S = "${WORKDIR}/git"
 
 inherit meson pkgconfig systemd
 inherit ${@'' if d.getVar('PRSERVD_REPOSITORY') else 'externalsrc'}
