@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = """base revision wire tls store audit exec upstream relay server http daemon client bench cli""".split()
+LAYERS = """base revision wire tls store audit exec upstream relay server http daemon client bench cli feed""".split()
 # bench and cli share the way a command reads its options.
 EXCEPTIONS = {("bench", "cli")}
 SERVER_SIDE = {"exec", "upstream", "relay", "server", "http", "daemon"}
-CLIENT_SIDE = {"client", "bench", "cli"}
+CLIENT_SIDE = {"client", "bench", "cli", "feed"}
 MAX_COLUMNS = 100
 MAX_FUNCTION = 60
 MAX_FILE = 500

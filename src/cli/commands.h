@@ -19,6 +19,7 @@ extern const struct cli_command command_log;
 extern const struct cli_command command_why;
 extern const struct cli_command command_churn;
 extern const struct cli_command command_status;
+extern const struct cli_command command_feed; /* subprogram.c, as is the next */
 extern const struct cli_command command_bench;
 
 #endif

@@ -9,7 +9,8 @@
 
 static const struct cli_command *const commands[] = {&command_ping, &command_get, &command_test,
     &command_max, &command_export, &command_import, &command_diff, &command_floor, &command_migrate,
-    &command_verify, &command_log, &command_why, &command_churn, &command_status, &command_bench};
+    &command_verify, &command_log, &command_why, &command_churn, &command_status, &command_feed,
+    &command_bench};
 
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

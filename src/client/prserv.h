@@ -257,6 +257,19 @@ struct prserv_request {
 PRSERV_API PRSERV_CHECK int prserv_batch(struct prserv *server, struct prserv_request *requests,
     size_t n_requests, struct prserv_error *error);
 
+/* A max-package-pr of a batch. */
+struct prserv_package {
+    struct prserv_text version;
+    struct prserv_text pkgarch;
+    char *revision;            /* the greatest, the caller's (free); NULL: not found, or an error */
+    struct prserv_error error; /* of this request; its code is 0 on success */
+};
+
+/* Sends a max-package-pr for each package, many without waiting in between, and reads the answers.
+ * Returns as prserv_batch does. */
+PRSERV_API PRSERV_CHECK int prserv_max_package_prs(struct prserv *server,
+    struct prserv_package *packages, size_t n_packages, struct prserv_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* What a feed holds: the revisions that its packages show, and files that contradict each other.
+ *
+ * The packages of a recipe share their revision, so they are put together in one entry. One
+ * thread. */
+#ifndef PRSERV_FEED_H
+#define PRSERV_FEED_H
+
+#include "base/error.h"
+#include "base/map.h"
+#include "feed/mapping.h"
+#include "feed/package.h"
+#include "feed/place.h"
+#include "feed/twice.h"
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+/* The most packages that a feed may have. */
+#define FEED_MAX_PACKAGES 4000000
+
+/* A file of a package. */
+struct feed_file {
+    STAILQ_ENTRY(feed_file) next;
+    char *name; /* owned */
+};
+
+STAILQ_HEAD(feed_files, feed_file);
+
+struct feed_key {
+    char *version;  /* owned, as are the others */
+    char *pkgarch;  /* NULL: any */
+    char *greatest; /* the server's greatest revision; NULL: it has none */
+};
+
+/* How the key of an entry was found. */
+enum feed_match {
+    FEED_NOT_ASKED,
+    FEED_ONE_KEY,    /* the packages tell it */
+    FEED_SERVER_KEY, /* of several keys, the server has this one */
+    FEED_SEARCHED,   /* it is the only key of the recipe on the server that fits */
+    FEED_AMBIGUOUS,  /* of several keys, the server has more than one */
+    FEED_NO_MATCH,   /* of several keys, the server has none */
+    FEED_NO_COUNTER, /* the number is not one of AUTOINC */
+};
+
+/* The packages that have the same keys. */
+struct feed_entry {
+    struct map_entry map; /* must be first */
+    STAILQ_ENTRY(feed_entry) next;
+    char *recipe;
+    struct feed_key *keys; /* the most likely first; those that the server has, once it was asked */
+    size_t n_keys;
+    size_t n_autoinc;      /* the first keys are of a version with AUTOINC */
+    bool is_certain;       /* there is one key, and nothing in doubt */
+    struct feed_entry *of; /* of a counter of AUTOINC: the entry of its packages; otherwise NULL */
+    char *revision;        /* the greatest in the feed */
+    char *example;         /* a place that has it */
+    size_t n_files;
+    struct feed_files files; /* only with feed.keeps_files */
+    /* Set by feed_match_server. */
+    enum feed_match match;
+    struct feed_entry *next_of_recipe; /* among those that are searched for */
+    size_t n_searched;                 /* keys that a search has found */
+    struct feed_key searched;          /* the first of them */
+};
+
+STAILQ_HEAD(feed_entries, feed_entry);
+
+struct feed {
+    bool keeps_files; /* set by the caller, as is the next */
+    bool finds_twice;
+    struct map by_keys;
+    struct feed_entries entries; /* in the order in which they were found */
+    struct feed_files without_revision;
+    struct twice_finder twice;
+    struct mapping mapping;
+    struct buffer key;
+    size_t n_packages;
+    size_t n_without_revision;
+    size_t n_entries;
+};
+
+void feed_init(struct feed *feed);
+void feed_free(struct feed *feed);
+
+/* Adds a package. Fails with ERROR_MEMORY, with ERROR_FRAMING if there are too many, and with
+ * ERROR_SYSTEM if a file that has to be compared can't be read. */
+ERROR_MUST_CHECK int feed_add(struct feed *feed, const struct feed_package *package,
+    const struct feed_place *place, struct error *error);
+
+#endif
