@@ -10,7 +10,7 @@ import pytest
 
 import postgres_cluster
 from handbook import HANDBOOK, run_session, run_shell, session, tools
-from harness import ROOT, clean_environment
+from harness import BUILD, ROOT, clean_environment
 
 SECURITY = (ROOT / "doc" / "security.md").read_text()
 
@@ -148,6 +148,18 @@ def test_the_session_with_a_relay_works_as_written(tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     run_session(session(" relay"), work, environment)
+
+
+@pytest.mark.skipif(
+    not (BUILD / "prserv-feed").exists(), reason="built without prserv feed"
+)
+def test_the_sessions_with_a_feed_work_as_written(tmp_path):
+    environment = clean_environment(PATH=tools(tmp_path / "tools"))
+    work = tmp_path / "work"
+    work.mkdir()
+    commands = list(session(" feed"))
+    assert len(commands) > 30
+    run_session(commands, work, environment)
 
 
 @pytest.fixture
