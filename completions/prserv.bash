@@ -2,8 +2,8 @@
 # bash completion for prserv(1) and prserv-bench
 
 _prserv() {
-    local words=() i word join="" cur prev command="" options="--server --timeout --json --tls-ca --tls-cert --tls-key --help"
-    local commands="ping get test max export import diff floor migrate verify log why churn status bench"
+    local words=() i word join="" cur prev command="" action="" options="--server --timeout --json --tls-ca --tls-cert --tls-key --help"
+    local commands="ping get test max export import diff floor migrate verify log why churn status feed bench"
 
     # Readline splits words at = and : too. Join --format=json and host:8585 again.
     for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
@@ -22,11 +22,11 @@ _prserv() {
         command=bench
     fi
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
-        [[ -z $command ]] || break
+        [[ -z $command || $command == feed && -z $action ]] || break
         case ${words[i]} in
         --server | --timeout | --tls-ca | --tls-cert | --tls-key) ((i++)) ;;
         -*) ;;
-        *) command=${words[i]} ;;
+        *) [[ -z $command ]] && command=${words[i]} || action=${words[i]} ;;
         esac
     done
     case $prev in
@@ -34,7 +34,7 @@ _prserv() {
         mapfile -t COMPREPLY < <(compgen -W "conf json csv" -- "$cur")
         return
         ;;
-    --from-audit)
+    --from-audit | --output)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
@@ -64,6 +64,14 @@ _prserv() {
     floor) options="$options --all --margin --from-audit" ;;
     migrate) options="$options --keep-going" ;;
     diff) options="$options --all" ;;
+    feed)
+        case $action in
+        "") options="$options --version" ;;
+        check) options="$options --verbose --strict --pkgarch" ;;
+        rows) options="$options --output --format --margin --offline --pkgarch" ;;
+        list) options="$options --pkgarch" ;;
+        esac
+        ;;
     bench)
         options="$options --work --packages --checksums --seed --prepared --history --connections
             --pipeline --reconnect --seconds --requests --warm-up --warm-up-requests --version"
@@ -73,8 +81,10 @@ _prserv() {
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     elif [[ -z $command ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
+    elif [[ $command == feed && -z $action ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "check rows list" -- "$cur")
     elif [[ $command == export || $command == import || $command == diff ||
-        $command == migrate || $command == verify ]]; then
+        $command == migrate || $command == verify || $command == feed ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     fi

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from fake_upstream import FakeUpstream
-from harness import PRSERV, ROOT, clean_environment
+from harness import BUILD, PRSERV, ROOT, clean_environment
 from prserv_command import prserv
 from rows import M4
 
@@ -195,8 +195,17 @@ def commands():
     ]
 
 
-def options_of(command):
-    return set(re.findall(r"--[a-z][a-z-]+", prserv(command, "--help").stdout)) - {
+FEED_COMMANDS = ("check", "rows", "list")
+HAS_FEED = (BUILD / "prserv-feed").exists()
+needs_feed = pytest.mark.skipif(not HAS_FEED, reason="built without prserv feed")
+
+
+def commands_with_help():
+    return [command for command in commands() if command != "feed" or HAS_FEED]
+
+
+def options_of(*command):
+    return set(re.findall(r"--[a-z][a-z-]+", prserv(*command, "--help").stdout)) - {
         "--server",
         "--help",
         "--max-message-bytes",  # of prservd
@@ -219,14 +228,30 @@ def complete(*words, name="prserv"):
     )
 
 
+SHARED_OPTIONS = {"--server", "--help", "--tls-ca", "--tls-cert", "--tls-key"}
+
+
 def test_bash_completes_commands_and_their_options():
     assert complete("prserv")("") == set(commands())
     assert complete("prserv")("ex") == {"export"}
     assert complete("prserv", "export", "--format")("") == {"conf", "json", "csv"}
-    for command in commands():
-        offered = complete("prserv", command)("--")
-        shared = {"--server", "--help", "--tls-ca", "--tls-cert", "--tls-key"}
-        assert offered - shared == options_of(command) | {"--json"}, command
+    for command in commands_with_help():
+        offered = complete("prserv", command)("--") - SHARED_OPTIONS
+        assert offered == options_of(command) | {"--json"}, command
+
+
+@needs_feed
+def test_bash_completes_the_commands_of_feed_and_their_options():
+    assert complete("prserv", "feed")("") == set(FEED_COMMANDS)
+    assert complete("prserv", "--server", "h", "feed", "--json")("r") == {"rows"}
+    assert complete("prserv", "feed", "rows", "--format")("j") == {"json"}
+    assert complete("prserv", "feed", "rows", "--margin")("") == set()
+    assert complete("prserv", "feed", "check", "f", "--pkgarch")("") == set()
+    for words in ("list",), ("rows", "--output"), ("check", "f"):
+        assert complete("prserv", "feed", *words)(f"{ROOT}/RE") == {f"{ROOT}/README.md"}
+    for command in FEED_COMMANDS:
+        offered = complete("prserv", "feed", command)("--") - SHARED_OPTIONS
+        assert offered == options_of("feed", command) | {"--json"}, command
 
 
 def test_bash_tells_values_from_commands_and_files():
@@ -248,7 +273,11 @@ def test_zsh_completes_the_same():
     text = (ROOT / "completions" / "_prserv").read_text()
     for command in commands():
         assert f"'{command}:" in text
-        for option in options_of(command):
+    ours = [(command,) for command in commands_with_help()]
+    feed = [("feed", command) for command in FEED_COMMANDS if HAS_FEED]
+    for command in ours + feed:
+        assert f"'{command[-1]}:" in text
+        for option in options_of(*command):
             assert re.search(rf"'{option}=?\[", text), (command, option)
     if shutil.which("zsh"):
         subprocess.run(["zsh", "-n", ROOT / "completions" / "_prserv"], check=True)
@@ -264,6 +293,16 @@ def test_the_manual_page_has_every_command_and_option():
         if command != "bench":  # --help describes its options
             for option in options_of(command) - {"--json"}:
                 assert option in page, (command, option)
+
+
+@needs_feed
+@pytest.mark.parametrize("command", FEED_COMMANDS)
+def test_the_manual_page_has_every_option_of_feed(command):
+    page = (ROOT / "man" / "prserv.1").read_text().replace("\\-", "-")
+    part = page.partition(f".SS prserv feed {command}\n")[2]
+    part = re.split(r"^\.S[SH] ", part, flags=re.M)[0]
+    of_command = options_of("feed", command) - {"--timeout"}
+    assert of_command and all(option in part for option in of_command)
 
 
 def test_the_examples_of_the_manual_page_work_as_written(server, tmp_path):

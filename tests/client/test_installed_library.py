@@ -13,7 +13,8 @@ from rows import M4
 
 FUNCTIONS = (
     "address annotate batch close connect connect_tls export get_churn get_log get_pr get_stats "
-    "get_why import_one is_readonly max_package_pr ping set_export_time set_timeout test_package test_pr"
+    "get_why import_one is_readonly max_package_pr max_package_prs ping set_export_time set_timeout "
+    "test_package test_pr"
 )
 
 
