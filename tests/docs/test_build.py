@@ -51,19 +51,26 @@ def setup(tmp_path):
 @pytest.mark.slow
 @needs_meson
 def test_features_without_their_library_are_left_out(setup):
-    without = ("libpq", "libsystemd", "libseccomp")
+    without = ("libpq", "libsystemd", "libseccomp", "libsolvext")
     status, said = setup("-Dtests=disabled", without=without)
     assert status == 0, said
     assert "postgresql: no (needs libpq 14 or newer; Debian: libpq-dev)" in said
     assert "systemd: no (needs libsystemd; Debian: libsystemd-dev)" in said
     assert "seccomp: no (needs libseccomp 2.5 or newer; Debian:" in said
+    assert "feed: no (needs libsolv and libarchive; Debian: libsolv-dev" in said
 
 
 @pytest.mark.slow
 @needs_meson
 @pytest.mark.parametrize(
     "feature, library",
-    [("postgresql", "libpq"), ("systemd", "libsystemd"), ("seccomp", "libseccomp")],
+    [
+        ("postgresql", "libpq"),
+        ("systemd", "libsystemd"),
+        ("seccomp", "libseccomp"),
+        ("feed", "libsolv"),
+        ("feed", "libarchive"),
+    ],
 )
 def test_a_feature_that_is_asked_for_needs_its_library(setup, feature, library):
     options = ("-Dtests=disabled", f"-D{feature}=enabled", "-Db_sanitize=none")

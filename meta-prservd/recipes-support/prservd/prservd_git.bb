@@ -50,14 +50,17 @@ PACKAGECONFIG:class-native ??= "tls"
 PACKAGECONFIG[seccomp] = "-Dseccomp=enabled,-Dseccomp=disabled,libseccomp"
 PACKAGECONFIG[systemd] = "-Dsystemd=enabled,-Dsystemd=disabled,systemd"
 PACKAGECONFIG[http] = "-Dhttp=enabled,-Dhttp=disabled,libmicrohttpd"
+# It needs a libsolv with PACKAGECONFIG "rpm", which OE-Core has where PACKAGE_CLASSES has package_rpm.
+PACKAGECONFIG[feed] = "-Dfeed=enabled,-Dfeed=disabled,libarchive libsolv"
 PACKAGECONFIG[tls] = "-Dtls=enabled,-Dtls=disabled,openssl"
 PACKAGECONFIG[postgresql] = "-Dpostgresql=enabled,-Dpostgresql=disabled,postgresql"
 
 EXTRA_OEMESON += "-Dtests=disabled -Dsystemd_unit_dir=${systemd_system_unitdir}"
 
 # The command and its library can be installed without the server.
-PACKAGES =+ "prserv libprserv"
+PACKAGES =+ "prserv-feed prserv libprserv"
 FILES:libprserv = "${libdir}/libprserv${SOLIBS}"
+FILES:prserv-feed = "${bindir}/prserv-feed"
 FILES:prserv = "${bindir}/prserv ${bindir}/prserv-bench \
                 ${datadir}/bash-completion/completions/prserv \
                 ${datadir}/bash-completion/completions/prserv-bench \
