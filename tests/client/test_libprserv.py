@@ -311,9 +311,30 @@ def test_a_batch_may_mix_thousands_of_requests(serve, talk):
     assert len(rows) == sum(code == 0 for code, _ in expected)
 
 
+def test_the_greatest_revisions_of_thousands_of_packages(serve, talk):
+    talk.connect(serve(*QUICK).address)
+    talk.call(
+        "batch",
+        *[[f"v{number}", "all", "x", f"{number}.1", False] for number in range(9)],
+    )
+    packages, expected = [], []
+    for number in range(5000):
+        if number % 10 == 9:
+            packages.append(["hex:ff", "all"])
+            expected.append((ARGUMENT, None))
+        else:
+            packages.append([f"v{number % 20}", "all"])
+            known = number % 20 < 9
+            expected.append((0, f"{number % 20}.1" if known else None))
+    answer = talk.call("max_package_prs", *packages)
+    assert answer["code"] == 0, answer["text"]
+    assert [(each["code"], each["value"]) for each in answer["answers"]] == expected
+    assert "max-package-pr: " in answer["answers"][9]["text"]
+
+
 def test_empty_and_invalid_batches_send_nothing(fake, talk):
     talk.connect(fake.address)
-    assert talk.call("batch")["code"] == 0
+    assert talk.call("batch")["code"] == talk.call("max_package_prs")["code"] == 0
     answer = talk.call("batch", ["hex:ff", "a", "x", None, False])
     assert answer["code"] == 0 and answer["answers"][0]["code"] == ARGUMENT
     assert fake.requests == []

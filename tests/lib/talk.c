@@ -274,14 +274,12 @@ static void call_export(struct talk *talk, const json_t *call)
 
 /* ---- batch ---- */
 
-static json_t *request_out(struct prserv_request *request)
+static json_t *request_out(const struct prserv_error *error, char *revision)
 {
-    json_t *answer =
-        json_pack("{s:i, s:s}", "code", request->error.code, "text", request->error.text);
+    json_t *answer = json_pack("{s:i, s:s}", "code", error->code, "text", error->text);
 
-    (void)json_object_set_new(
-        answer, "value", request->revision ? json_string(request->revision) : json_null());
-    free(request->revision);
+    (void)json_object_set_new(answer, "value", revision ? json_string(revision) : json_null());
+    free(revision);
     return answer;
 }
 
@@ -303,9 +301,33 @@ static void call_batch(struct talk *talk, const json_t *call)
     }
     answer = result_out(talk, prserv_batch(talk->server, requests, n, &talk->error));
     for (size_t i = 0; i < n; i++)
-        (void)json_array_append_new(answers, request_out(&requests[i]));
+        (void)json_array_append_new(answers, request_out(&requests[i].error, requests[i].revision));
     (void)json_object_set_new(answer, "answers", answers);
     free(requests);
+    say(answer);
+}
+
+/* ["max_package_prs", [version, pkgarch], ...] */
+static void call_max_package_prs(struct talk *talk, const json_t *call)
+{
+    size_t n = json_array_size(call) - 1;
+    struct prserv_package *packages = malloc((n + 1) * sizeof *packages);
+    json_t *answers = json_array();
+    json_t *answer;
+
+    check(packages != NULL, "out of memory");
+    memset(packages, 0x5a, (n + 1) * sizeof *packages); /* the results need not be initialised */
+    for (size_t i = 0; i < n; i++) {
+        const json_t *package = json_array_get(call, i + 1);
+
+        packages[i].version = text_in(package, 0);
+        packages[i].pkgarch = text_in(package, 1);
+    }
+    answer = result_out(talk, prserv_max_package_prs(talk->server, packages, n, &talk->error));
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(answers, request_out(&packages[i].error, packages[i].revision));
+    (void)json_object_set_new(answer, "answers", answers);
+    free(packages);
     say(answer);
 }
 
@@ -329,6 +351,7 @@ static const struct {
     {"get_stats", call_get_stats},
     {"export", call_export},
     {"batch", call_batch},
+    {"max_package_prs", call_max_package_prs},
 };
 
 static void call_by_name(struct talk *talk, const json_t *call)
