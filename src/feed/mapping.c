@@ -58,7 +58,7 @@ bool mapping_split_release(
         }
         at += run > 0 ? run : 1;
     }
-    if (length == 0 || begin == 0)
+    if (length == 0 || begin == 0 || release.bytes[begin - 1] == '.')
         return false;
     *pr = mapping_first(release, begin);
     *revision = mapping_first(text_from(release, begin + 1), length - 1);

@@ -102,9 +102,8 @@ static int package_file_read_archive(struct feed_reader *reader, const struct fe
         archive_read_support_format_ar(archive) != ARCHIVE_OK ||
         archive_read_support_format_tar(archive) != ARCHIVE_OK)
         result = error_set_memory(&reader->error);
-    else if (archive_read_open_fd(archive, descriptor, BLOCK_BYTES) != ARCHIVE_OK)
-        result = feed_reader_skip_file(reader, path, archive_error_string(archive));
-    else if (package_file_find(archive, "control.tar", true) != ARCHIVE_OK)
+    else if (archive_read_open_fd(archive, descriptor, BLOCK_BYTES) != ARCHIVE_OK ||
+             package_file_find(archive, "control.tar", true) != ARCHIVE_OK)
         result = feed_reader_skip_file(
             reader, path, "it is not a package, or damaged: no control.tar was found");
     else

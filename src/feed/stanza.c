@@ -9,18 +9,16 @@ static bool stanza_read_line(struct stanza_reader *reader)
 {
     int byte = getc_unlocked(reader->file);
 
-    buffer_reset(&reader->line, BUFFER_KEEP_BYTES);
+    reader->length = 0;
     if (byte == EOF)
         return false;
     reader->n_lines++;
     for (; byte != EOF && byte != '\n'; byte = getc_unlocked(reader->file)) {
-        const char one = (char)byte;
-
-        if (reader->line.length < STANZA_MAX_LINE)
-            buffer_append(&reader->line, &one, 1);
+        if (reader->length < STANZA_MAX_LINE)
+            reader->line[reader->length++] = (char)byte;
     }
-    if (reader->line.length > 0 && reader->line.bytes[reader->line.length - 1] == '\r')
-        reader->line.length--;
+    if (reader->length > 0 && reader->line[reader->length - 1] == '\r')
+        reader->length--;
     return true;
 }
 
@@ -28,7 +26,7 @@ static bool stanza_read_line(struct stanza_reader *reader)
  * second colon. */
 static size_t stanza_find_separator(const struct stanza_reader *reader)
 {
-    const struct text line = buffer_text(&reader->line);
+    const struct text line = {.bytes = reader->line, .length = reader->length};
 
     for (size_t i = 0; i < line.length; i++) {
         const bool ends_name = i + 1 == line.length || line.bytes[i + 1] == ' ' ||
@@ -78,7 +76,7 @@ static enum stanza_result stanza_keep(struct stanza_reader *reader, struct stanz
 static enum stanza_result stanza_take_line(
     struct stanza_reader *reader, struct stanza_field *wanted, size_t n_wanted, struct error *error)
 {
-    const struct text line = buffer_text(&reader->line);
+    const struct text line = {.bytes = reader->line, .length = reader->length};
     const size_t at = stanza_find_separator(reader);
     struct text name;
 
@@ -104,8 +102,8 @@ static void stanza_place_values(
     const struct stanza_reader *reader, struct stanza_field *wanted, size_t n_wanted)
 {
     for (size_t i = 0; i < n_wanted; i++) {
-        wanted[i].value.bytes = wanted[i].at == SIZE_MAX ? "" : reader->values.bytes + wanted[i].at;
-        wanted[i].value = text_not_null(wanted[i].value);
+        if (wanted[i].value.length > 0)
+            wanted[i].value.bytes = reader->values.bytes + wanted[i].at;
     }
 }
 
@@ -121,7 +119,7 @@ enum stanza_result stanza_read(
     }
     buffer_reset(&reader->values, BUFFER_KEEP_BYTES);
     while (stanza_read_line(reader)) {
-        if (reader->line.length == 0) {
+        if (reader->length == 0) {
             if (result == STANZA_END || reader->one_stanza)
                 continue;
             break;
@@ -132,7 +130,7 @@ enum stanza_result stanza_read(
         if (!is_damaged)
             is_damaged = stanza_take_line(reader, wanted, n_wanted, error) == STANZA_DAMAGED;
     }
-    if (buffer_failed(&reader->line) || buffer_failed(&reader->values)) {
+    if (buffer_failed(&reader->values)) {
         (void)error_set_memory(error);
         return STANZA_NO_MEMORY;
     }
@@ -142,6 +140,5 @@ enum stanza_result stanza_read(
 
 void stanza_free(struct stanza_reader *reader)
 {
-    buffer_free(&reader->line);
     buffer_free(&reader->values);
 }

@@ -30,7 +30,8 @@ struct stanza_reader {
     unsigned long n_lines; /* read so far */
     unsigned long first;   /* the stanza's first line */
     unsigned long damaged; /* the line that is damaged */
-    struct buffer line;
+    char line[STANZA_MAX_LINE];
+    size_t length; /* of the line */
     struct buffer values;
 };
 
