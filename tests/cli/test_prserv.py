@@ -9,9 +9,13 @@ import subprocess
 import pytest
 
 from fake_upstream import FakeUpstream
-from harness import BUILD, PRSERV, ROOT, clean_environment
+from feed_maker import FEED_PROGRAM, needs_feed
+from harness import PRSERV, ROOT, clean_environment
 from prserv_command import prserv
 from rows import M4
+
+FEED_COMMANDS = ("check", "rows", "list")
+HAS_FEED = FEED_PROGRAM.exists()
 
 
 def test_requests_are_sent_to_the_named_server(server):
@@ -45,13 +49,17 @@ def test_json_prints_one_value(server):
 
 
 def test_every_command_has_help(server):
-    for line in prserv("--help").stdout.splitlines():
-        if line.startswith("  ") and line[2:3].isalpha():
-            command = line.split()[0]
-            done = prserv(command, "--help")
-            assert done.returncode == 0, command
-            assert re.match(rf"Usage: prserv.*[ -]{command}\b", done.stdout)
-            assert not re.search(r"\s$", done.stdout.partition("\n")[0])
+    for command in commands_with_help():
+        done = prserv(command, "--help")
+        assert done.returncode == 0, command
+        assert re.match(rf"Usage: prserv.*[ -]{command}\b", done.stdout)
+        assert not re.search(r"\s$", done.stdout.partition("\n")[0])
+
+
+@pytest.mark.skipif(HAS_FEED, reason="built with prserv feed")
+def test_without_prserv_feed_the_message_says_what_is_missing():
+    done = prserv("feed", "check", "folder")
+    assert done.returncode == 1 and "it needs libsolv and libarchive" in done.stderr
 
 
 def test_options_have_a_short_and_a_long_form(server):
@@ -193,11 +201,6 @@ def commands():
         for line in lines
         if line.startswith("  ") and line[2:3].isalpha()
     ]
-
-
-FEED_COMMANDS = ("check", "rows", "list")
-HAS_FEED = (BUILD / "prserv-feed").exists()
-needs_feed = pytest.mark.skipif(not HAS_FEED, reason="built without prserv feed")
 
 
 def commands_with_help():

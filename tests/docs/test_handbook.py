@@ -9,8 +9,9 @@ import shutil
 import pytest
 
 import postgres_cluster
+from feed_maker import needs_feed
 from handbook import HANDBOOK, run_session, run_shell, session, tools
-from harness import BUILD, ROOT, clean_environment
+from harness import ROOT, clean_environment
 
 SECURITY = (ROOT / "doc" / "security.md").read_text()
 
@@ -150,9 +151,7 @@ def test_the_session_with_a_relay_works_as_written(tmp_path):
     run_session(session(" relay"), work, environment)
 
 
-@pytest.mark.skipif(
-    not (BUILD / "prserv-feed").exists(), reason="built without prserv feed"
-)
+@needs_feed
 def test_the_sessions_with_a_feed_work_as_written(tmp_path):
     environment = clean_environment(PATH=tools(tmp_path / "tools"))
     work = tmp_path / "work"
