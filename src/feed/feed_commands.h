@@ -25,8 +25,9 @@ struct feed_load {
     size_t n_unreadable; /* files that could not be read to their end */
 };
 
-/* Reads feeds. pkgarch: of packages that name none; NULL: not given. Returns CLI_OK, or another
- * exit status after reporting why. feed_load_free has to follow in each case. */
+/* Reads feeds. pkgarch: those that packages of pkgdata may have, separated by commas; NULL: not
+ * given. Returns CLI_OK, or another exit status after reporting why. feed_load_free has to follow
+ * in each case. */
 int feed_load(
     const struct cli *cli, struct feed_load *load, char **names, int n_names, const char *pkgarch);
 void feed_load_free(struct feed_load *load);

@@ -108,7 +108,9 @@ const struct cli_command command_feed_list = {
     .arguments = "FEED... [--pkgarch ARCH]",
     .summary = "print what a feed holds: recipe, version key, pkgarch, revision, files",
     .help =
-        "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it\n"
+        "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it; several "
+        "are\n"
+        "                      separated by commas\n"
         "      --json          print one object\n"
         "\n"
         "No server is asked. Where a package does not tell its key, each key that it may have is\n"

@@ -259,6 +259,21 @@ static void mapping_find_history_pkgarch(struct mapping_keys *keys, struct text 
         keys->is_certain = false;
 }
 
+/* Adds the names of a list, which are separated by commas; there may be none. */
+static void mapping_find_pkgdata_pkgarch(struct mapping_keys *keys, struct text list)
+{
+    while (list.length > 0 && keys->n_pkgarchs < MAPPING_MAX_PKGARCHS) {
+        const char *comma = memchr(list.bytes, ',', list.length);
+        const size_t length = comma ? (size_t)(comma - list.bytes) : list.length;
+
+        if (length > 0)
+            mapping_add_pkgarch(keys, mapping_first(list, length));
+        list = text_from(list, length + (comma != NULL));
+    }
+    if (keys->n_pkgarchs != 1)
+        keys->is_certain = false;
+}
+
 static void mapping_find_pkgarch(struct mapping_keys *keys, const struct feed_package *package)
 {
     if (package->pkgarch.length > 0)
@@ -272,7 +287,7 @@ static void mapping_find_pkgarch(struct mapping_keys *keys, const struct feed_pa
     else if (package->format == FEED_BUILDHISTORY)
         mapping_find_history_pkgarch(keys, package->arch);
     else
-        keys->is_certain = false;
+        mapping_find_pkgdata_pkgarch(keys, package->arch);
 }
 
 /* ---- the recipe and PR ---- */

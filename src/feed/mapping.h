@@ -17,9 +17,8 @@
 
 #include <stdbool.h>
 
-/* A package has at most half as many. */
-#define MAPPING_MAX_VERSIONS 8
-#define MAPPING_MAX_PKGARCHS 8
+#define MAPPING_MAX_VERSIONS 8  /* twice as many as any package has */
+#define MAPPING_MAX_PKGARCHS 16 /* of a list for pkgdata; others have at most four */
 
 /* A revision, and the keys of which one has given it: each version with each pkgarch. */
 struct mapping_keys {

@@ -22,7 +22,8 @@ struct feed_package {
     struct text epoch;   /* PKGE */
     struct text version; /* PKGV */
     struct text release; /* PKGR */
-    struct text arch;    /* as the format writes it; buildhistory: the folder of the architecture */
+    struct text arch;    /* as the format writes it; buildhistory: the folder of the architecture;
+                            pkgdata: the pkgarchs it may have, separated by commas, or empty */
     struct text pkgarch; /* PACKAGE_ARCH */
     struct text folder;  /* the folder of the package's file */
     /* Only in the build's data: what the recipe says. */

@@ -56,10 +56,10 @@ int feed_reader_add(
     struct feed_reader *reader, const struct feed_package *package, const struct feed_place *place)
 {
     progress_row(&reader->progress, 0, 0);
-    if (reader->pkgarch && package->format == FEED_PKGDATA && package->pkgarch.length == 0) {
+    if (reader->pkgarch && package->format == FEED_PKGDATA) {
         struct feed_package known = *package;
 
-        known.pkgarch = text_of(reader->pkgarch);
+        known.arch = text_of(reader->pkgarch);
         return feed_add(reader->feed, &known, place, &reader->error);
     }
     return feed_add(reader->feed, package, place, &reader->error);

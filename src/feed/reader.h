@@ -22,7 +22,7 @@ struct feed_path {
 struct feed_reader {
     const struct cli *cli;
     struct feed *feed;
-    const char *pkgarch; /* for packages that name none; NULL: not given */
+    const char *pkgarch; /* those that packages of pkgdata may have; NULL: not given */
     struct progress progress;
     size_t n_files;      /* that were read */
     size_t n_damaged;    /* entries that can't be read */

@@ -12,8 +12,9 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define STANZA_MAX_VALUE ((size_t)4096) /* bytes of a field that is wanted; others have any size \
-                                         */
+#define STANZA_MAX_VALUE                                                    \
+    ((size_t)4096) /* bytes of a field that is wanted; others have any size \
+                    */
 #define STANZA_MAX_LINE (STANZA_MAX_VALUE + 1024)
 
 /* A field that is wanted. Names are compared without case. */

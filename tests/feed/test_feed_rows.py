@@ -97,6 +97,18 @@ def test_the_data_of_a_build_tells_pv(server, tmp_path, make, pv):
     assert server.get_pr(f"AUTOINC-foo-{before}", "core2-64", "AUTOINC+abc") == "4"
 
 
+def test_pkgdata_of_several_architectures(server, tmp_path):
+    packages = PACKAGES[:2] + PACKAGES[5:]
+    folder = make_pkgdata(tmp_path / "data", *packages)
+    words = (folder, "--pkgarch", "all,core2-64,qemux86_64")
+    raise_server(server, tmp_path, *words)
+    for package in packages:
+        assert_next_is_greater(server, package)
+    assert raise_server(server, tmp_path, *words) == 0
+    done = prserv_on(server, "--json", "feed", "check", "--strict", *words)
+    assert done.returncode == 0, done
+
+
 def test_a_margin_is_added_to_the_last_number(server, tmp_path):
     feed = IPK.feed(tmp_path / "feed", M4, PACKAGES[1])
     raise_server(server, tmp_path, feed, "--margin", "5")

@@ -41,7 +41,7 @@ static void check_keys(
     const struct text recipe = text_not_null(buffer_text(&mapping->recipe));
 
     REQUIRE(keys->n_versions >= 1 && keys->n_versions <= MAPPING_MAX_VERSIONS / 2);
-    REQUIRE(keys->n_pkgarchs <= MAPPING_MAX_PKGARCHS / 2);
+    REQUIRE(keys->n_pkgarchs <= MAPPING_MAX_PKGARCHS);
     REQUIRE(keys->n_autoinc <= keys->n_versions);
     REQUIRE(revision_is_valid(keys->revision.bytes, keys->revision.length));
     REQUIRE(!keys->is_certain || (keys->n_versions == 1 && keys->n_pkgarchs == 1));

@@ -160,6 +160,14 @@ static void test_what_a_build_keeps(void **state)
     (void)state;
     assert_keys((struct feed_package){.format = FEED_PKGDATA,
                     .recipe = TEXT("x"),
+                    .version = TEXT("1"),
+                    .release = TEXT("r0.7"),
+                    .pv = TEXT("1"),
+                    .pr = TEXT("r0"),
+                    .arch = TEXT("all,,core2-64,all,")},
+        "x-1-r0", "all core2-64", "");
+    assert_keys((struct feed_package){.format = FEED_PKGDATA,
+                    .recipe = TEXT("x"),
                     .version = TEXT("1+git3+0123456789"),
                     .release = TEXT("r0.1.7+d"),
                     .pv = TEXT("1+git"),
