@@ -156,9 +156,9 @@ def attacking(name, read_only, with_tls):
         attacker.wait()
 
 
-def wait_until_gone(server, files):
+def wait_until_gone(server, files, name):
     """Waits for the end of the attacker's connections. A few files of the database stay open."""
-    poll(lambda: len(open_files(server.process)) <= files + 8, "closed connections")
+    poll(lambda: len(open_files(server.process)) <= files + 8, f"the end of {name}")
 
 
 @pytest.mark.torture
@@ -183,7 +183,7 @@ def test_attacks_delay_nobody_and_leave_nothing_behind(
         for name in names:  # once, briefly: what stays in memory is there afterwards
             with attacking(name, read_only, with_tls):
                 bystander.ask(MIN_S)
-            wait_until_gone(server, files)
+            wait_until_gone(server, files, name)
         time.sleep(2 * RELEASE_S)
         memory = resident(server)
         show("nothing", bystander.ask(each_s), server)
@@ -193,7 +193,7 @@ def test_attacks_delay_nobody_and_leave_nothing_behind(
             show(name, times, server)
             if is_slow(times):
                 slow.append(name)
-            wait_until_gone(server, files)
+            wait_until_gone(server, files, name)
             ask_all(clients)
         poll(lambda: resident(server) < memory + 32 * MIB, "memory to be freed")
         quiet = bystander.ask(each_s)

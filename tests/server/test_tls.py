@@ -84,6 +84,15 @@ def test_tls_1_2_is_served_and_1_1_is_not(tls_server, authority):
     poll(lambda: "1.2 or 1.3 is needed" in tls_server.log, "the log")
 
 
+def test_a_client_without_a_common_cipher_is_refused(tls_server, authority):
+    """The key of the server is not one of RSA."""
+    context = client_context(authority.ca, maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    with pytest.raises(ssl.SSLError):
+        TlsClient(where(tls_server), context)
+    poll(lambda: "no cipher or algorithm of TLS in common" in tls_server.log, "the log")
+
+
 def test_long_messages_and_many_requests(tls_server, authority):
     long_text = "c" * 100_000
     with TlsClient(where(tls_server), client_context(authority.ca)) as client:
@@ -294,7 +303,7 @@ def test_an_upstream_wants_our_certificate(
     [
         ("unknown", "its certificate is not of a known CA"),
         ("name", "its certificate is not for localhost"),
-        ("expired", "its certificate is not accepted: certificate has expired"),
+        ("expired", "its certificate has expired"),
         ("plain", "it does not speak TLS on this port"),
         ("no certificate", "it asks for a certificate"),
     ],
