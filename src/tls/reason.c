@@ -10,20 +10,21 @@
 
 /* ---- certificates ---- */
 
-/* Returns what is wrong with a certificate, after "its certificate ", or NULL. */
+/* Returns a sentence for what is wrong with a certificate, or NULL. */
 static const char *tls_explain_certificate(long why)
 {
     switch (why) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-        return "has expired, or that of its CA";
+        return "its certificate has expired, or that of its CA";
     case X509_V_ERR_CERT_NOT_YET_VALID:
-        return "is not valid yet, or that of its CA; one of the clocks may be wrong";
+        return "its certificate is not valid yet, or that of its CA; one of the clocks may be "
+               "wrong";
     case X509_V_ERR_INVALID_PURPOSE:
-        return "is not one for this purpose";
+        return "its certificate is not one for this purpose";
     case X509_V_ERR_INVALID_CA:
-        return "was signed with a certificate that is not one of a CA";
+        return "its certificate was signed with a certificate that is not one of a CA";
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-        return "was signed by another CA with the same name";
+        return "its certificate was signed by another CA with the same name";
     default:
         return NULL;
     }
@@ -45,7 +46,7 @@ void tls_describe_certificate(long why, const char *host, struct error *error)
              why == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
         (void)error_set(error, ERROR_SYSTEM, "its certificate is not of a known CA (%s)", option);
     else if (text)
-        (void)error_set(error, ERROR_SYSTEM, "its certificate %s", text);
+        (void)error_set(error, ERROR_SYSTEM, "%s", text);
     else
         (void)error_set(error, ERROR_SYSTEM, "its certificate is not accepted: %s",
             X509_verify_cert_error_string(why));
