@@ -90,6 +90,14 @@ static void status_print_batches(const json_t *batches)
     (void)putchar('\n');
 }
 
+/* Returns an address; it is null for clients that only read. */
+static const char *status_address(const json_t *object, struct printable *printable)
+{
+    return json_is_null(json_object_get(object, "address"))
+               ? "(address not shown)"
+               : status_string(object, "address", printable);
+}
+
 static void status_print_upstream(const json_t *upstream)
 {
     const json_t *round_trip = json_object_get(upstream, "round_trip_us");
@@ -100,7 +108,7 @@ static void status_print_upstream(const json_t *upstream)
         (void)printf("upstream     none\n");
         return;
     }
-    (void)printf("upstream     %s, %s\n", status_string(upstream, "address", &address),
+    (void)printf("upstream     %s, %s\n", status_address(upstream, &address),
         status_string(upstream, "state", &state));
     (void)printf("             %lld requests, %lld errors",
         (long long)status_number(upstream, "questions"),

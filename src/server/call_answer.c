@@ -37,13 +37,13 @@ static void call_answer_peer(struct call *call)
     codec_write_peer(&call->answer, &peer);
 }
 
-/* The listeners of a public mirror are nobody else's business. */
+/* Clients that only read don't get to know the addresses of a farm. */
 static void call_answer_stats(struct call *call)
 {
     const struct stats_view view = {
         .rows = call->job->rows,
         .rows_estimated = call->job->rows_estimated,
-        .shows_listeners = call->job->shows_peers,
+        .shows_addresses = call->job->shows_peers,
     };
 
     stats_write(call->server->stats, &view, &call->answer);

@@ -272,14 +272,20 @@ void connection_on_input(void *context, const char *bytes, size_t length)
         connections_schedule_input(connection->connections, &connection->entry, length);
 }
 
+/* Returns whether the client has sent something for the negotiation that was not looked at yet. */
+static bool connection_waits_for_step(const struct connection *connection)
+{
+    return negotiation_is_waiting(&connection->entry.negotiation);
+}
+
 void connection_on_end_of_input(void *context)
 {
     struct connection *connection = context;
 
-    if (connection->state == NEGOTIATING)
-        connection_negotiate(connection); /* with what came just before */
+    if (connection_waits_for_step(connection))
+        return; /* until connection_make_step */
     if (connection->state == HANDSHAKING)
-        connection_take_messages(connection); /* likewise */
+        connection_take_messages(connection); /* with what came just before */
     if (connection->state == LINGERING)
         connection_close(connection, "the client closed it");
     else if (connection->state == NEGOTIATING)
@@ -336,11 +342,21 @@ static void connection_serve(struct connection *connection)
     }
 }
 
+/* Goes on with the negotiation. The end of the client's input may have been waiting for that. */
+static void connection_make_step(struct connection *connection)
+{
+    const bool has_ended = connection->transport.input_ended;
+
+    connection_negotiate(connection);
+    if (has_ended && connection->state != CLOSED)
+        connection_on_end_of_input(connection);
+}
+
 void connection_process(struct connection *connection)
 {
     transport_begin_turn(&connection->transport);
-    if (connection->state == NEGOTIATING)
-        connection_negotiate(connection);
+    if (connection->state == NEGOTIATING && !connection_waits_for_step(connection))
+        connection_make_step(connection);
     if (connection->state == CLOSED)
         return;
     connection_take_messages(connection);
@@ -372,7 +388,8 @@ static bool connection_is_idle(const struct connection *connection)
 {
     return connection->state != CLOSED && connection_is_all_written(connection) &&
            !connection->entry.is_scheduled && !connection->entry.is_waiting &&
-           !connection->entry.is_throttled && !transport_has_unread(&connection->transport);
+           !connection->entry.is_throttled && !connection_waits_for_step(connection) &&
+           !transport_has_unread(&connection->transport);
 }
 
 void connection_check_deadline(struct connection *connection)

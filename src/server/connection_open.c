@@ -14,7 +14,8 @@ static void connection_on_negotiation(void *context)
 
     connections_note_activity(connection->connections, &connection->entry);
     connection_count_memory(connection);
-    connections_schedule_negotiation(connection->connections, &connection->entry);
+    if (!connections_schedule_negotiation(connection->connections, &connection->entry))
+        connection_close(connection, "no memory to negotiate TLS");
 }
 
 /* Has the connection processed, even if all that was read is overhead: it may have stopped reading
@@ -85,9 +86,11 @@ static int connection_begin_tls(struct connection *connection)
         return UV_ENOMEM;
     transport_begin_tls(&connection->transport, tls_endpoint_module(connections->tls), session);
     connection_set_state(connection, NEGOTIATING);
-    connections_begin_negotiation(connections, &connection->entry, connection_abandon_negotiation);
     connection_count_memory(connection);
-    return 0;
+    return connections_begin_negotiation(
+               connections, &connection->entry, connection_abandon_negotiation)
+               ? 0
+               : UV_ENOMEM;
 }
 
 /* ---- start and end ---- */
@@ -131,6 +134,7 @@ static struct connection *connection_create(
     session_watch_memory(connection->session, connection_count_memory);
     session_set_peer(connection->session, &admission->peer);
     connection->entry.address = admission->address;
+    connection->entry.peer = admission->peer.address;
     connection->connections = connections;
     connection->entry.connection = connection->memory.owner = connection;
     connection->memory.release_unused = connection_release_unused;

@@ -7,15 +7,13 @@
 
 #include <unistd.h>
 
-#define MOST_NEGOTIATING 512 /* at the same time; each needs 50 KB, a hostile one up to 200 */
-#define ADMIT_PER_TURN 64    /* of those that wait */
-#define THROTTLE_MS 10       /* until those that are throttled are looked at again */
+#define ADMIT_PER_TURN 64 /* of those that wait */
+#define THROTTLE_MS 10    /* until those that are throttled are looked at again */
 
 /* Work is measured in bytes of messages. The most hostile byte takes about 5 ns. */
 #define MESSAGE_WORK ((size_t)2048)        /* of any message, besides its bytes */
 #define QUIET_WORK ((size_t)16 * 1024)     /* in a turn, of a connection that is not busy */
 #define BUSY_WORK ((size_t)128 * 1024)     /* of one that is busy */
-#define NEGOTIATION_WORK BUSY_WORK         /* of a step, which may take a millisecond */
 #define ALL_BUSY_WORK ((size_t)128 * 1024) /* of all that are busy, up to four times a turn */
 
 void connections_init(struct connections *connections, uv_loop_t *loop,
@@ -34,7 +32,7 @@ void connections_init(struct connections *connections, uv_loop_t *loop,
     TAILQ_INIT(&connections->waiting);
     TAILQ_INIT(&connections->activity);
     TAILQ_INIT(&connections->throttled);
-    TAILQ_INIT(&connections->negotiating);
+    negotiations_init(&connections->negotiations);
     (void)uv_timer_init(loop, &connections->throttle_timer);
     connections->throttle_timer.data = connections;
 }
@@ -187,39 +185,31 @@ void connections_schedule_input(
 
 /* ---- TLS ---- */
 
-void connections_begin_negotiation(struct connections *connections, struct connection_entry *entry,
+bool connections_begin_negotiation(struct connections *connections, struct connection_entry *entry,
     void (*abandon)(struct connection *connection))
 {
-    if (connections->n_negotiating >= MOST_NEGOTIATING) {
+    const struct connection_entry *excess = negotiations_find_excess(&connections->negotiations);
+
+    if (excess) {
         log_often(connections->server.log, LOG_WARNING,
             "Closed a connection that had not negotiated TLS yet: %d negotiations are under way",
-            MOST_NEGOTIATING);
-        abandon(TAILQ_FIRST(&connections->negotiating)->connection);
+            NEGOTIATIONS_MOST);
+        abandon(excess->connection);
     }
-    entry->is_negotiating = true;
-    TAILQ_INSERT_TAIL(&connections->negotiating, entry, negotiating_entry);
-    connections->n_negotiating++;
+    return negotiations_begin(
+        &connections->negotiations, &entry->negotiation, entry, peer_address_text(&entry->peer));
 }
 
 void connections_end_negotiation(struct connections *connections, struct connection_entry *entry)
 {
-    if (!entry->is_negotiating)
-        return;
-    entry->is_negotiating = false;
-    TAILQ_REMOVE(&connections->negotiating, entry, negotiating_entry);
-    connections->n_negotiating--;
+    negotiations_end(&connections->negotiations, &entry->negotiation);
 }
 
-void connections_schedule_negotiation(
+bool connections_schedule_negotiation(
     struct connections *connections, struct connection_entry *entry)
 {
-    entry->work += NEGOTIATION_WORK;
-    connections_schedule_busy(connections, entry);
-    if (entry->has_negotiated) { /* its last step comes before the first ones of others */
-        TAILQ_REMOVE(&connections->busy, entry, scheduled_entry);
-        TAILQ_INSERT_HEAD(&connections->busy, entry, scheduled_entry);
-    }
-    entry->has_negotiated = true;
+    return negotiations_want_step(
+        &connections->negotiations, &entry->negotiation, peer_address_text(&entry->peer));
 }
 
 void connections_log_tls_failure(
@@ -289,6 +279,7 @@ void connections_close(struct connections *connections)
     if (!connections->loop)
         return;
     address_limits_deinit(&connections->limits);
+    negotiations_deinit(&connections->negotiations);
     uv_close((uv_handle_t *)&connections->throttle_timer, NULL);
 }
 
@@ -382,6 +373,18 @@ bool connections_turn(
     connections_process(connections, &connections->busy, process);
     memory_pressure_relieve(&connections->pressure);
     return connections->n_scheduled > 0;
+}
+
+bool connections_negotiate(
+    struct connections *connections, void (*process)(struct connection *connection))
+{
+    struct connection_entry *entry = negotiations_take_step(&connections->negotiations);
+
+    if (!entry)
+        return false;
+    process(entry->connection);
+    connections_end_visit(connections, entry);
+    return true;
 }
 
 bool connections_make_room(

@@ -14,6 +14,7 @@
 #include "server/address_limits.h"
 #include "server/listener_options.h"
 #include "server/memory_pressure.h"
+#include "server/negotiations.h"
 #include "server/peer.h"
 #include "server/server_context.h"
 #include "server/transport.h"
@@ -34,16 +35,15 @@ struct connection_entry {
     TAILQ_ENTRY(connection_entry) waiting_entry;
     TAILQ_ENTRY(connection_entry) activity_entry;
     TAILQ_ENTRY(connection_entry) throttled_entry;
-    TAILQ_ENTRY(connection_entry) negotiating_entry;
     struct limited_address *address; /* NULL: it has no limits */
+    struct peer_address peer;        /* the client's */
+    struct negotiation negotiation;  /* of TLS */
     uint64_t active_ms;              /* the time of the last activity (clock_ms) */
     uint64_t request_ms;             /* when it last had a request, or was opened */
     bool is_scheduled;
     bool is_waiting;
     bool is_busy;        /* it has sent much */
     bool is_throttled;   /* its address has sent more requests than it may */
-    bool is_negotiating; /* TLS */
-    bool has_negotiated; /* a step of it */
     bool has_permission; /* for its next request; with limits alone */
     size_t work;         /* that was done for it in this turn */
     struct connection *connection;
@@ -72,10 +72,9 @@ struct connections {
     struct connection_list waiting;   /* the one that has waited longest first */
     struct connection_list activity;  /* the one whose last activity is longest ago first */
     struct connection_list throttled;
-    uv_timer_t throttle_timer;          /* active while there are any */
-    struct connection_list negotiating; /* TLS; the one that began first is the first */
-    size_t n_negotiating;
-    uint64_t n_tls_failures; /* since the start */
+    uv_timer_t throttle_timer;        /* active while there are any */
+    struct negotiations negotiations; /* TLS */
+    uint64_t n_tls_failures;          /* since the start */
     size_t n_open;
     size_t n_scheduled;
     size_t busy_work;     /* in this turn */
@@ -106,15 +105,15 @@ void connections_refuse_xml_rpc(struct connections *connections, struct transpor
 /* Logs that a connection was closed that had been idle so long, to accept another one. */
 void connections_log_give_way(struct connections *connections, uint64_t idle_ms);
 
-/* Notes that a connection negotiates TLS. If there are too many of them, calls abandon for the one
- * that has done so for the longest time. */
-void connections_begin_negotiation(struct connections *connections, struct connection_entry *entry,
-    void (*abandon)(struct connection *connection));
+/* Notes that a client negotiates TLS. If there are too many of them, calls abandon
+ * for one. Returns false if memory ran out. */
+ERROR_MUST_CHECK bool connections_begin_negotiation(struct connections *connections,
+    struct connection_entry *entry, void (*abandon)(struct connection *connection));
 void connections_end_negotiation(struct connections *connections, struct connection_entry *entry);
 
-/* Has the connection processed at the end of this turn, or in one of the next ones: negotiations
- * are long computations. */
-void connections_schedule_negotiation(
+/* Has the connection processed when it is the turn of its address: negotiations are long
+ * computations. Returns false if memory ran out. */
+ERROR_MUST_CHECK bool connections_schedule_negotiation(
     struct connections *connections, struct connection_entry *entry);
 
 /* Counts and logs that a client could not negotiate TLS. */
@@ -173,6 +172,11 @@ void connections_retire(struct connections *connections, struct connection_entry
 /* Processes scheduled connections, at the end of each turn of the loop. Returns true if some
  * are scheduled again already: then the loop must not wait. */
 ERROR_MUST_CHECK bool connections_turn(
+    struct connections *connections, void (*process)(struct connection *connection));
+
+/* Makes a step of a negotiation, if one waits. Call it once in each turn of the loop. Returns true
+ * if it did: then the loop must not wait. */
+ERROR_MUST_CHECK bool connections_negotiate(
     struct connections *connections, void (*process)(struct connection *connection));
 
 /* Offers connections, beginning with the one whose last activity is longest ago, until one gives

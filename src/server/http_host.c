@@ -122,7 +122,7 @@ static void http_host_on_status_wanted(uv_async_t *async)
         return;
     }
     if (host->wants_status) {
-        struct stats_view view = {.shows_listeners = true};
+        struct stats_view view = {.shows_addresses = true};
 
         if (!host->server.relay)
             (void)row_count_find(

@@ -111,6 +111,8 @@ static void server_on_turn_end(uv_prepare_t *prepare)
         if (server_work(server))
             has_more = true;
     }
+    if (connections_negotiate(&server->connections, connection_process))
+        has_more = true;
     server_publish(server);
     if (has_more)
         (void)uv_idle_start(&server->busy, server_do_nothing);

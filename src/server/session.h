@@ -26,7 +26,7 @@ struct session_client {
     bool may_import;     /* its import-one is not refused */
     bool wants_history;  /* its get-pr and test-pr are answered in history mode */
     bool is_from_server; /* it is a server that asks its upstream */
-    bool shows_peers;    /* reports of the audit log tell it who asked */
+    bool shows_peers;    /* reports of the audit log tell it who asked; figures have addresses */
     const char *rights;  /* of its listener, for the audit log */
     char peer[PEER_BYTES];
     struct peer_address address;

@@ -127,10 +127,10 @@ void stats_write(const struct stats *stats, const struct stats_view *view, struc
         buffer_append_string(out, ",\"audit\":null");
     buffer_append_string(out, ",\"upstream\":");
     if (server->upstream)
-        upstream_write_stats(server->upstream, out);
+        upstream_write_stats(server->upstream, view->shows_addresses, out);
     else
         buffer_append_string(out, "null");
     buffer_append_string(out, ",\"listeners\":");
-    stats_append_listeners(view->shows_listeners ? stats->listeners : NULL, out);
+    stats_append_listeners(view->shows_addresses ? stats->listeners : NULL, out);
     buffer_append_string(out, "}");
 }

@@ -26,7 +26,7 @@ struct stats {
 struct stats_view {
     uint64_t rows; /* in the database */
     bool rows_estimated;
-    bool shows_listeners; /* whoever asks may know them */
+    bool shows_addresses; /* of listeners and of the upstream */
 };
 
 /* Appends the figures as one JSON object. */

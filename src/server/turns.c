@@ -7,6 +7,7 @@ struct turns_address {
     struct map_entry entry; /* first: its key is the address */
     TAILQ_ENTRY(turns_address) next;
     TAILQ_HEAD(turn_list, turn) waiting; /* at least one */
+    size_t n_waiting;
     bool is_listed;
 };
 
@@ -36,6 +37,7 @@ bool turns_add(struct turns *turns, struct turn *turn, struct text address, bool
         TAILQ_INSERT_HEAD(&of->waiting, turn, entry);
     else
         TAILQ_INSERT_TAIL(&of->waiting, turn, entry);
+    of->n_waiting++;
     turn->address = of;
     return true;
 }
@@ -47,6 +49,7 @@ void turns_remove(struct turns *turns, struct turn *turn)
     if (!of)
         return;
     TAILQ_REMOVE(&of->waiting, turn, entry);
+    of->n_waiting--;
     turn->address = NULL;
     if (!TAILQ_EMPTY(&of->waiting))
         return;
@@ -60,6 +63,18 @@ struct turn *turns_first(const struct turns *turns)
     const struct turns_address *of = TAILQ_FIRST(&turns->next);
 
     return of ? TAILQ_FIRST(&of->waiting) : NULL;
+}
+
+struct turn *turns_first_of_largest(const struct turns *turns)
+{
+    const struct turns_address *largest = TAILQ_FIRST(&turns->next);
+    const struct turns_address *of;
+
+    TAILQ_FOREACH (of, &turns->next, next) {
+        if (of->n_waiting > largest->n_waiting)
+            largest = of;
+    }
+    return largest ? TAILQ_FIRST(&largest->waiting) : NULL;
 }
 
 void turns_pass(struct turns *turns)

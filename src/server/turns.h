@@ -47,6 +47,10 @@ static inline bool turn_is_waiting(const struct turn *turn)
 /* Returns the turn that is next, without changing anything. NULL: none waits. */
 struct turn *turns_first(const struct turns *turns);
 
+/* Returns the first turn of the address that has most of them. NULL: none waits. Takes longer the
+ * more addresses there are. */
+struct turn *turns_first_of_largest(const struct turns *turns);
+
 /* Takes the turn that is next: its wait ends, and its address goes behind the others. */
 void turns_take(struct turns *turns, struct turn *turn);
 

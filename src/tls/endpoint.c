@@ -61,7 +61,7 @@ static void tls_endpoint_warn(struct tls_endpoint *endpoint)
     else
         log_write(endpoint->log, LOG_WARNING,
             "The certificate %s ends within %lld days, at %s; renew it, then send SIGHUP",
-            endpoint->options.certificate, (long long)(left_s / DAY_S) + 1, date);
+            endpoint->options.certificate, (long long)((left_s + DAY_S - 1) / DAY_S), date);
 }
 
 void tls_endpoint_tick(struct tls_endpoint *endpoint)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The library reads from one buffer of the session and writes to another. */
 #include "tls/context.h"
+#include "tls/reason.h"
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -217,64 +218,19 @@ void tls_close(struct tls_session *session)
 
 /* ---- failures ---- */
 
-/* Describes a certificate that the check refuses. */
-static void tls_describe_certificate(
-    const struct tls_session *session, long why, struct error *error)
-{
-    if (why == X509_V_ERR_HOSTNAME_MISMATCH || why == X509_V_ERR_IP_ADDRESS_MISMATCH)
-        (void)error_set(error, ERROR_SYSTEM, "its certificate is not for %s", session->host);
-    else if (why == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
-        (void)error_set(error, ERROR_SYSTEM, "its certificate is not of a known CA (%s)",
-            session->host[0] != '\0' ? "--tls-ca" : "--tls-client-ca");
-    else
-        (void)error_set(error, ERROR_SYSTEM, "its certificate is not accepted: %s",
-            X509_verify_cert_error_string(why));
-}
-
-/* Returns a clearer text for some of the library's reasons, or NULL. */
-static const char *tls_explain(int reason)
-{
-    switch (reason) {
-    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-        return "it asks for a certificate (--tls-cert)";
-    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-        return "it shows no certificate";
-    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-        return "it does not trust the CA of our certificate";
-    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
-        return "it does not accept our certificate";
-    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
-        return "our certificate is not one for this purpose";
-    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
-        return "it does not accept what we offer; it may want a certificate (--tls-cert)";
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
-        return "our certificate has expired";
-    case SSL_R_UNSUPPORTED_PROTOCOL:
-    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
-        return "no version of TLS in common; 1.2 or 1.3 is needed";
-    default:
-        return NULL;
-    }
-}
-
 /* Describes why the library fails. */
 static enum tls_result tls_fail(const struct tls_session *session, struct error *error)
 {
     const long verified = SSL_get_verify_result(session->ssl);
-    const unsigned long last = ERR_peek_last_error();
-    const char *text = last != 0 ? tls_explain(ERR_GET_REASON(last)) : NULL;
 
-    if (!text && last != 0)
-        text = ERR_reason_error_string(last);
     if (buffer_failed(&session->output))
         (void)error_set_memory(error);
     else if (session->n_key_updates > MOST_KEY_UPDATES)
         (void)error_set(error, ERROR_SYSTEM, "it changes its key again and again");
     else if (verified != X509_V_OK)
-        tls_describe_certificate(session, verified, error);
+        tls_describe_certificate(verified, session->host, error);
     else
-        (void)error_set(error, ERROR_SYSTEM, "%s", text ? text : "TLS fails");
+        tls_describe_last_failure(session->host, error);
     ERR_clear_error();
     return TLS_FAILED;
 }

@@ -416,13 +416,14 @@ static const char *upstream_state(const struct upstream *upstream)
     return upstream->pool.n_attempts > 0 ? "connecting" : "idle";
 }
 
-void upstream_write_stats(const struct upstream *upstream, struct buffer *out)
+void upstream_write_stats(const struct upstream *upstream, bool shows_address, struct buffer *out)
 {
     const struct histogram *round_trip_us = &upstream->pool.requests.round_trip_us;
     const struct outage *outage = &upstream->outage;
 
-    buffer_append_string(out, "{\"address\":");
-    codec_write_string(out, text_of(upstream->name));
+    buffer_append_string(out, shows_address ? "{\"address\":" : "{\"address\":null");
+    if (shows_address)
+        codec_write_string(out, text_of(upstream->name));
     buffer_append_format(out,
         ",\"state\":\"%s\",\"questions\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"waiting\":%" PRIu64
         ",\"connections\":%u,\"away_s\":%" PRIu64 ",\"round_trip_us\":{\"p50\":%" PRIu64

@@ -59,8 +59,9 @@ bool upstream_turn(struct upstream *upstream);
 /* Adds the databases of the upstream and of those above it, as it named them last. */
 void upstream_add_instances(const struct upstream *upstream, struct instances *instances);
 
-/* Appends the upstream's part of the answer to get-stats, a JSON object. */
-void upstream_write_stats(const struct upstream *upstream, struct buffer *out);
+/* Appends the upstream's part of the answer to get-stats, a JSON object. Without shows_address its
+ * address is null. */
+void upstream_write_stats(const struct upstream *upstream, bool shows_address, struct buffer *out);
 
 /* What any thread may read about an upstream, at any time between upstream_create and
  * upstream_close. */

@@ -3,8 +3,9 @@
 
     attackers.py NAME ADDRESS PORT      --list prints the names
 
-test_soak.py runs them against a read-only listener. doc/security.md has the figures. An attacker
-that loses its connection makes a new one."""
+The port of NAME/tls has TLS. test_soak.py runs them against read-only listeners, and
+test_tls_attacks.py those that are about TLS. doc/security.md has the figures. An attacker that loses
+its connection makes a new one."""
 
 import contextlib
 import json
@@ -15,9 +16,12 @@ import sys
 import threading
 import time
 
+from tls_attackers import TLS_ATTACKS, Tls
+
 HANDSHAKE = b"PRSERVICE 1.0\n\n"
 KIB = 1024
 ATTACKS = {}
+TLS = "/tls"
 PACKAGE = {"version": "large", "pkgarch": "all"}  # with very many rows
 VALUE = {"version": "wide", "pkgarch": "all", "checksum": "wide"}  # a long revision
 
@@ -37,13 +41,23 @@ def request(name, **arguments):
 
 
 class Attacker:
-    def __init__(self, address):
+    opening = HANDSHAKE
+
+    def __init__(self, address, is_tls):
         self.address = address
+        self.is_tls = is_tls
+
+    def plain_client(self):
+        return socket.create_connection(self.address, 60)
 
     @contextlib.contextmanager
     def client(self, opening=HANDSHAKE):
-        with socket.create_connection(self.address, 60) as client:
-            client.sendall(opening)
+        with self.plain_client() as client:
+            if self.is_tls:
+                client = Tls(client)
+                client.negotiate()
+            if opening:
+                client.sendall(opening)
             yield client
 
     def flood(self, data, opening=HANDSHAKE):
@@ -222,7 +236,7 @@ def reports(attacker):
 @attack(8)
 def connections_that_are_reset(attacker):
     for number in range(1000):
-        with socket.create_connection(attacker.address, 60) as client:
+        with attacker.plain_client() as client:
             linger = b"\1\0\0\0\0\0\0\0"
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             client.sendall((HANDSHAKE + b'{"ping": {}}\n')[: number % 28])
@@ -258,9 +272,16 @@ def a_thousand_connections(attacker):
                 client.recv(KIB)
 
 
+for name in list(ATTACKS):
+    if name != "connections-that-are-reset":  # it sends plain bytes
+        ATTACKS[name + TLS] = ATTACKS[name]
+for function, clients in TLS_ATTACKS.items():
+    ATTACKS[function.__name__.replace("_", "-") + TLS] = (function, clients)
+
+
 def run(name, address):
     function, count = ATTACKS[name]
-    attacker = Attacker(address)
+    attacker = Attacker(address, name.endswith(TLS))
 
     def repeat():
         while True:

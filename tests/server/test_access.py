@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import HANDSHAKE, Client, Refused, poll, run_prservd
+from prserv_command import prserv
 from rows import M4
 
 LOCAL = "127.0.0.1:0"
@@ -94,6 +95,24 @@ def test_statistics_show_each_address_with_its_rights(serve):
     assert [each["address"] for each in listeners] == server.addresses
     with Client(read_only) as client:
         assert client.ask({"get-stats": {}})["listeners"] is None
+
+
+def test_readers_do_not_learn_the_address_of_the_upstream(serve):
+    upstream = serve(folder="upstream")
+    listeners = (LOCAL, f"{LOCAL},ro", f"{LOCAL},ro,log", f"{LOCAL},writers=10.0.0.1")
+    server = bind(serve, *listeners, options=("--upstream", upstream.address))
+
+    def upstream_of(address):
+        with Client(address) as client:
+            return client.ask({"get-stats": {}})["upstream"]
+
+    full, read_only, with_log, no_writer = map(upstream_of, addresses(server))
+    assert full["address"] == with_log["address"] == upstream.address
+    assert read_only["address"] is None and no_writer["address"] is None
+    assert read_only.keys() == full.keys()
+    status = prserv("--server", server.addresses[1], "status").stdout
+    assert "upstream     (address not shown), " in status
+    assert upstream.address not in status
 
 
 # ---- addresses ----

@@ -663,7 +663,7 @@ def test_a_relay_uses_tls_and_a_certificate(
 
     poll(is_named, "the audit log")
     stranger = relay_to(address, *tls_words(client_files), "--patience", 1)
-    with pytest.raises(Refused, match="its certificate is not accepted"):
+    with pytest.raises(Refused, match="its certificate is not of a known CA"):
         stranger.get_pr(*M4, "a")
 
 

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from certificates import needs_tls
 from harness import BUILD, SANITIZER
 
 
@@ -31,9 +32,21 @@ def test_server_and_library_survive_failing_allocations(tmp_path):
     run(tmp_path, "server", 97 if SANITIZER else 11)
 
 
+@needs_tls
+def test_tls_survives_failing_allocations(tmp_path):
+    run(tmp_path, "tls", 3)
+
+
 # 7,000 tries, each of which opens and writes databases.
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["store", "server"])
 def test_each_failing_allocation(tmp_path, name):
     run(tmp_path, name, 1)
+
+
+@needs_tls
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_tls_survives_more_failing_allocations(tmp_path):
+    run(tmp_path, "tls", 1)

@@ -176,7 +176,7 @@ static void a_record_that_was_changed_on_the_way_ends_the_session(void **state)
     sealed.bytes[sealed.length - 1] ^= 1;
     give(fixture, SERVER, buffer_text(&sealed));
     hear(fixture, SERVER, &text);
-    assert_refuses(fixture, SERVER, "bad record mac");
+    assert_refuses(fixture, SERVER, "what it sends can't be decrypted");
     assert_int_equal(text.length, 0);
     assert_true(pass_on(fixture, SERVER) > 0); /* the client learns it */
     hear(fixture, CLIENT, &text);

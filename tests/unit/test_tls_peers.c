@@ -177,7 +177,8 @@ static void a_certificate_of_an_unknown_ca_is_refused(void **state)
 
     assert_refuses_ca(*state, &other, "its certificate is not of a known CA",
         "it does not trust the CA of our certificate");
-    assert_refuses_ca(*state, &same, "its certificate is not accepted: ", "");
+    assert_refuses_ca(
+        *state, &same, "its certificate was signed by another CA with the same name", "");
 }
 
 static void a_certificate_without_a_ca_is_refused(void **state)
@@ -194,7 +195,8 @@ static void a_certificate_without_a_ca_is_refused(void **state)
     use(fixture, SERVER, "alone", NULL);
     begin(fixture, "localhost");
     negotiate(fixture);
-    assert_refuses(fixture, CLIENT, "its certificate is not accepted: self-signed certificate");
+    assert_refuses(
+        fixture, CLIENT, "its certificate is self-signed, and not in the file of --tls-ca");
     assert_refuses(fixture, SERVER, "it does not trust the CA of our certificate");
     use(fixture, CLIENT, NULL, "alone.pem");
     connect_to(fixture, "localhost");
@@ -212,12 +214,12 @@ static void a_certificate_is_refused_before_and_after_its_days(void **state)
     use(fixture, SERVER, "past", NULL);
     begin(fixture, "localhost");
     negotiate(fixture);
-    assert_refuses(fixture, CLIENT, "its certificate is not accepted: certificate has expired");
+    assert_refuses(fixture, CLIENT, "its certificate has expired, or that of its CA");
     assert_refuses(fixture, SERVER, "our certificate has expired");
     issue(fixture, NULL, "future", &future);
     use(fixture, SERVER, "future", NULL);
-    assert_refuses_host(
-        fixture, "localhost", "its certificate is not accepted: certificate is not yet valid");
+    assert_refuses_host(fixture, "localhost",
+        "its certificate is not valid yet, or that of its CA; one of the clocks may be wrong");
 }
 
 /* ---- the client's certificate ---- */
@@ -301,8 +303,8 @@ static void a_client_whose_certificate_has_expired_is_refused(void **state)
 
     issue(fixture, NULL, "old", &wishes);
     use_client_certificate(fixture, "old");
-    assert_refuses_client(fixture, "its certificate is not accepted: certificate has expired",
-        "our certificate has expired");
+    assert_refuses_client(
+        fixture, "its certificate has expired, or that of its CA", "our certificate has expired");
 }
 
 static void a_session_is_not_continued_after_the_end_of_its_certificate(void **state)

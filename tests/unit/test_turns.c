@@ -118,6 +118,21 @@ static void an_address_can_pass(void **state)
     assert_next(fixture, 0);
 }
 
+static void the_address_with_most_turns_is_found(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_null(turns_first_of_largest(&fixture->turns));
+    add(fixture, 0, "a");
+    add(fixture, 1, "b");
+    add(fixture, 2, "c");
+    add(fixture, 3, "b");
+    assert_ptr_equal(turns_first_of_largest(&fixture->turns), &fixture->each[1]);
+    turns_remove(&fixture->turns, &fixture->each[1]);
+    add(fixture, 4, "c");
+    assert_ptr_equal(turns_first_of_largest(&fixture->turns), &fixture->each[2]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -127,6 +142,7 @@ int main(void)
         TEST(one_in_front_is_the_next_of_its_address),
         TEST(one_that_is_removed_gets_no_turn),
         TEST(an_address_can_pass),
+        TEST(the_address_with_most_turns_is_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
