@@ -79,13 +79,13 @@ def test_new_content_waits_for_room_on_a_full_disk(small_disk, serve):
     """Known content is answered meanwhile, and nobody has to restart the server."""
     path = small_disk / "rows.sqlite3"
     ballast = small_disk / "ballast"
-    server = serve("--file", path)
+    server = serve("--file", path, "--max-message-bytes", "2000000")
     asker = Asker(server)
     asker.ask("before")
     with contextlib.suppress(OSError), open(ballast, "wb", 0) as file:
         while True:
             file.write(bytes(4096))
-    with asking(server, *M4, "x" * 20_000) as answers:
+    with asking(server, *M4, "x" * 1_100_000) as answers:  # the WAL has room for less
         poll(lambda: "the disk is full" in server.log, "the warning")
         asker.check(path)
         with server.client() as client:

@@ -437,7 +437,8 @@ def test_a_full_disk_keeps_the_rows_of_the_wal(small_disk, serve):
     server = serve("--audit", "off", "--file", path)
     given = ask(server, names("before", 5))
     room = os.statvfs(small_disk)
-    keep = beside(path, "-wal").stat().st_size + 3 * 4096
+    keep = 160_000  # of the WAL, only a part has rows
+    assert path.stat().st_size > keep
     spare = room.f_bavail * room.f_bsize - keep
     (small_disk / "ballast").write_bytes(bytes(max(spare, 0)))
     with another_process(path):

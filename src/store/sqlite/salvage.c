@@ -61,7 +61,15 @@ static bool salvage_write(int descriptor, const char *bytes, size_t n)
     return true;
 }
 
-/* Copies what SQLite has open to a descriptor. */
+/* Returns the length of the bytes without the zeros at their end. */
+static size_t salvage_length(const char *bytes, size_t n)
+{
+    while (n > 0 && bytes[n - 1] == 0)
+        n--;
+    return n;
+}
+
+/* Copies what SQLite has open to a descriptor. Zeros take no space: a WAL has many at its end. */
 static bool salvage_copy_to(sqlite3_file *from, int descriptor)
 {
     char piece[PIECE_BYTES];
@@ -78,10 +86,11 @@ static bool salvage_copy_to(sqlite3_file *from, int descriptor)
             errno = EIO;
             return false;
         }
-        if (!salvage_write(descriptor, piece, (size_t)n))
+        if (!salvage_write(descriptor, piece, salvage_length(piece, (size_t)n)) ||
+            lseek(descriptor, at + n, SEEK_SET) < 0)
             return false;
     }
-    return fsync(descriptor) == 0;
+    return ftruncate(descriptor, size) == 0 && fsync(descriptor) == 0;
 }
 
 /* Copies an open file to a new one. Returns false, and sets errno, if that fails. */

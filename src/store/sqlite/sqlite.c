@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "store/sqlite/files.h"
-#include "store/sqlite/sync_watch.h"
+#include "store/sqlite/vfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -367,7 +367,7 @@ static int sqlite_connect_file(struct sqlite_store *store, struct error *error)
     if (store->role == STORE_WRITER)
         flags |= SQLITE_OPEN_CREATE;
     code = sqlite3_open_v2(store->options.file, &store->database,
-        flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, sqlite_sync_watch_vfs());
+        flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, sqlite_vfs_name());
     if (code != SQLITE_OK) {
         result = sqlite_fail(store, code, "open", error);
         sqlite_disconnect(store);
