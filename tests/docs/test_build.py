@@ -57,7 +57,10 @@ def test_features_without_their_library_are_left_out(setup):
     assert "postgresql: no (needs libpq 14 or newer; Debian: libpq-dev)" in said
     assert "systemd: no (needs libsystemd; Debian: libsystemd-dev)" in said
     assert "seccomp: no (needs libseccomp 2.5 or newer; Debian:" in said
-    assert "feed: no (needs libsolv that reads rpm, and libarchive; Debian: libsolv-dev" in said
+    assert (
+        "feed: no (needs libsolv that reads rpm, and libarchive; Debian: libsolv-dev"
+        in said
+    )
 
 
 @pytest.mark.slow
