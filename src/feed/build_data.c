@@ -112,11 +112,11 @@ int read_buildhistory(struct feed_reader *reader, const struct feed_path *path,
         package.recipe = recipe;
         package.arch = architecture;
         package.name = is_recipe ? recipe : package_name;
-        if (text_equal(package.release, package.pr))
-            package.pr = (struct text){.bytes = ""}; /* an old release wrote PKGR as PR */
+        if (is_recipe && fields[PKGR].value.length == 0)
+            package.pr = (struct text){.bytes = ""}; /* PR is what there is of PKGR */
         if (package.pv.length == 0 || package.release.length == 0)
             result = feed_reader_skip_entry(reader, path, 0, "it has no PV or no PR");
-        else if (!is_recipe || memchr(package.release.bytes, '.', package.release.length))
+        else
             result = feed_reader_add(reader, &package, &place);
     }
     stanza_free(&stanza);

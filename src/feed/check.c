@@ -34,19 +34,32 @@ struct check {
 
 /* ---- what an entry is ---- */
 
-/* Returns the key that the next build would lower, or else the one with the smallest revision. */
+/* Returns the key that the next build would lower, if there is one. */
 static const struct feed_key *check_choose_key(const struct feed_entry *entry)
 {
-    const struct feed_key *chosen = &entry->keys[0];
-
-    for (size_t i = 1; i < entry->n_keys; i++) {
+    for (size_t i = 0; i < entry->n_keys; i++) {
         const struct feed_key *key = &entry->keys[i];
 
-        if (chosen->greatest && key->greatest &&
-            revision_compare(key->greatest, chosen->greatest) < 0)
-            chosen = key;
+        if (key->greatest && revision_compare(key->greatest, key->revision) < 0)
+            return key;
     }
-    return chosen;
+    return &entry->keys[0];
+}
+
+static bool check_is_known(const struct feed_entry *entry)
+{
+    return entry->keys[0].greatest != NULL;
+}
+
+/* Notes which counters have packages that the server knows. */
+static void check_mark_counters(const struct check *check)
+{
+    struct feed_entry *entry;
+
+    STAILQ_FOREACH (entry, &check->load.feed.entries, next) {
+        if (entry->counter && check_is_known(entry))
+            entry->counter->has_known_packages = true;
+    }
 }
 
 /* Returns whether nothing is to be said of a counter: its number is none of AUTOINC, or its
@@ -54,7 +67,7 @@ static const struct feed_key *check_choose_key(const struct feed_entry *entry)
 static bool check_is_left_out(const struct feed_entry *entry)
 {
     return entry->match == FEED_NO_COUNTER ||
-           (entry->of && !entry->keys[0].greatest && !entry->of->keys[0].greatest);
+           (entry->is_counter && !check_is_known(entry) && !entry->has_known_packages);
 }
 
 static enum check_kind check_find_kind(const struct feed_entry *entry, const struct feed_key *key)
@@ -65,7 +78,7 @@ static enum check_kind check_find_kind(const struct feed_entry *entry, const str
         return UNMAPPED;
     if (!key->greatest)
         return UNKNOWN;
-    order = revision_compare(key->greatest, entry->revision);
+    order = revision_compare(key->greatest, key->revision);
     if (order < 0)
         return BEHIND;
     return order > 0 ? AHEAD : EVEN;
@@ -98,7 +111,7 @@ static void check_add_json(struct check *check, const struct feed_entry *entry,
     const struct feed_key *key, enum check_kind kind, const char *shown)
 {
     json_t *one = json_pack("{s:s, s:s?, s:s, s:s, s:s?, s:s, s:s?}", "version", key->version,
-        "pkgarch", key->pkgarch, "feed", entry->revision, "release", shown, "server", key->greatest,
+        "pkgarch", key->pkgarch, "feed", key->revision, "release", shown, "server", key->greatest,
         "file", entry->example, "remark", feed_match_remark(entry));
 
     if (kind == UNMAPPED && one)
@@ -111,7 +124,7 @@ static void check_entry(struct check *check, const struct feed_entry *entry)
 {
     const struct feed_key *key = check_choose_key(entry);
     const enum check_kind kind = check_find_kind(entry, key);
-    char *shown = feed_shown_revision(entry);
+    char *shown = feed_shown_revision(entry, key);
 
     check->counts[kind]++;
     if (!shown)
@@ -177,8 +190,9 @@ static void check_warn(const struct check *check)
             "it, and is its database complete?");
     if (n_not_compared > 0)
         (void)cli_fail(check->cli, 0,
-            "%zu files could not be compared with others of the same package: the indexes have "
-            "digests of different kinds",
+            "%zu files could not be compared with others of the same package: they can't be read, "
+            "or "
+            "the indexes have digests of different kinds",
             n_not_compared);
 }
 
@@ -187,6 +201,7 @@ static int check_report(struct check *check)
     const struct feed_entry *entry;
     int status;
 
+    check_mark_counters(check);
     STAILQ_FOREACH (entry, &check->load.feed.entries, next) {
         if (!check_is_left_out(entry))
             check_entry(check, entry);
@@ -197,10 +212,8 @@ static int check_report(struct check *check)
     check_warn(check);
     if (status != CLI_OK)
         return status;
-    if (check->load.n_unreadable > 0)
-        return CLI_USAGE;
     if (check->counts[BEHIND] + check->counts[TWICE] > 0 ||
-        (check->strict && check->counts[UNKNOWN] > 0))
+        (check->strict && check->counts[UNKNOWN] + check->load.feed.twice.n_not_compared > 0))
         return CLI_FAILED;
     return feed_load_status(&check->load, check->counts[UNMAPPED]);
 }
@@ -211,15 +224,19 @@ static int check_run_with(
     struct check *check, const struct cli_arguments *arguments, const char *pkgarch)
 {
     struct prserv *server;
-    int status;
+    size_t n_refused = 0;
+    int status = feed_read_pkgarchs(check->cli, pkgarch);
 
+    if (status != CLI_OK)
+        return status;
     status = feed_load(check->cli, &check->load, arguments->items, arguments->n, pkgarch);
     if (status != CLI_OK)
         return status;
     status = cli_connect(check->cli, &server);
     if (status != CLI_OK)
         return status;
-    status = feed_match_server(&check->load.feed, check->cli, server);
+    status = feed_match_server(&check->load.feed, check->cli, server, &n_refused);
+    check->load.n_damaged += n_refused;
     prserv_close(server);
     return status == CLI_OK ? check_report(check) : status;
 }
@@ -259,7 +276,9 @@ const struct cli_command command_feed_check = {
     .help =
         "      --verbose       also print AHEAD: the server has given more than the feed shows,\n"
         "                      and EVEN: it has the feed's greatest\n"
-        "      --strict        UNKNOWN, too, makes the exit status 1\n"
+        "      --strict        UNKNOWN, too, makes the exit status 1, and so do files that can't "
+        "be\n"
+        "                      compared\n"
         "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it; several "
         "are\n"
         "                      separated by commas\n"

@@ -37,9 +37,13 @@ int feed_load_status(const struct feed_load *load, size_t n_unmapped);
 
 /* Returns how the packages write the revision: "r0.12", or of a counter "3". The caller's (free),
  * or NULL if memory ran out. */
-char *feed_shown_revision(const struct feed_entry *entry);
+char *feed_shown_revision(const struct feed_entry *entry, const struct feed_key *key);
 
-/* Returns {"version", "pkgarch", "server"} for each key, or NULL if memory ran out. */
+/* Checks the value of --pkgarch, which may be NULL. Returns CLI_OK, or CLI_USAGE after reporting
+ * what is wrong with it. */
+int feed_read_pkgarchs(const struct cli *cli, const char *list);
+
+/* Returns {"version", "pkgarch", "feed", "server"} for each key, or NULL if memory ran out. */
 json_t *feed_json_keys(const struct feed_entry *entry);
 
 /* Prints a JSON value as one line, and frees it. Returns CLI_OK, or CLI_FAILED after reporting that

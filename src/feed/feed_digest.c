@@ -8,6 +8,7 @@
 #include <solv/knownid.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Writes the bytes as hexadecimal digits behind the name of their kind. */
@@ -35,11 +36,24 @@ static Id feed_digest_type(const char *kind)
     return solv_chksum_str2type(name);
 }
 
+/* Opens a regular file. Returns -1, with errno, if it is none. */
+static int feed_digest_open(int root, const char *name)
+{
+    const int file = beneath_open(root, name);
+    struct stat status;
+
+    if (file < 0 || (fstat(file, &status) == 0 && S_ISREG(status.st_mode)))
+        return file;
+    (void)close(file);
+    errno = EINVAL;
+    return -1;
+}
+
 int feed_digest_file(char digest[FEED_DIGEST_BYTES], int root, const char *name, const char *kind,
     struct error *error)
 {
     const Id type = feed_digest_type(kind);
-    const int file = beneath_open(root, name);
+    const int file = feed_digest_open(root, name);
     Chksum *sum = solv_chksum_create(type);
     char bytes[65536];
     ssize_t n = file < 0 ? -1 : 1;

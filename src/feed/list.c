@@ -27,8 +27,8 @@ static json_t *list_json(const struct feed_load *load)
 
     STAILQ_FOREACH (entry, &load->feed.entries, next) {
         json_t *one = json_pack("{s:s, s:b, s:s, s:o?, s:o?}", "recipe", entry->recipe, "counter",
-            entry->of != NULL, "revision", entry->revision, "keys", feed_json_keys(entry), "files",
-            list_json_files(&entry->files));
+            entry->is_counter, "revision", entry->keys[0].revision, "keys", feed_json_keys(entry),
+            "files", list_json_files(&entry->files));
 
         result |= json_array_append_new(list, one);
     }
@@ -54,11 +54,12 @@ static void list_print_files(const struct feed_files *files)
 static void list_print_entry(const struct feed_entry *entry)
 {
     (void)printf("%s %s %s %s", entry->recipe, entry->keys[0].version,
-        entry->keys[0].pkgarch ? entry->keys[0].pkgarch : "(any pkgarch)", entry->revision);
-    (void)printf("%s\n", entry->of ? " (AUTOINC)" : "");
+        entry->keys[0].pkgarch ? entry->keys[0].pkgarch : "(any pkgarch)", entry->keys[0].revision);
+    (void)printf("%s\n", entry->is_counter ? " (AUTOINC)" : "");
     for (size_t i = 1; i < entry->n_keys; i++)
-        (void)printf("    or %s %s\n", entry->keys[i].version,
-            entry->keys[i].pkgarch ? entry->keys[i].pkgarch : "(any pkgarch)");
+        (void)printf("    or %s %s %s\n", entry->keys[i].version,
+            entry->keys[i].pkgarch ? entry->keys[i].pkgarch : "(any pkgarch)",
+            entry->keys[i].revision);
     list_print_files(&entry->files);
 }
 
@@ -90,6 +91,9 @@ static int list_run(struct cli *cli, int argc, char **argv)
 
     if (!cli_parse(cli, argc, argv, &syntax, &arguments))
         return arguments.status;
+    status = feed_read_pkgarchs(cli, pkgarch);
+    if (status != CLI_OK)
+        return status;
     feed_init(&load.feed);
     load.feed.keeps_files = true;
     status = feed_load(cli, &load, arguments.items, arguments.n, pkgarch);

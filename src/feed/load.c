@@ -30,6 +30,10 @@ int feed_load(
             (void)close(roots[i]);
     }
     free(roots);
+    map_clear(&reader.listed, free);
+    buffer_free(&reader.name);
+    if (result == 0 && load->feed.n_packages == 0)
+        (void)cli_fail(cli, 0, "the feed has no packages");
     load->n_damaged = reader.n_damaged;
     load->n_unreadable = reader.n_unreadable;
     if (result == 0)
@@ -46,17 +50,34 @@ int feed_load_status(const struct feed_load *load, size_t n_unmapped)
 {
     if (load->n_unreadable > 0)
         return CLI_USAGE;
-    return load->n_damaged > 0 || n_unmapped > 0 ? FEED_INCOMPLETE : CLI_OK;
+    return load->feed.n_packages == 0 || load->n_damaged > 0 || n_unmapped > 0 ? FEED_INCOMPLETE
+                                                                               : CLI_OK;
 }
 
-char *feed_shown_revision(const struct feed_entry *entry)
+char *feed_shown_revision(const struct feed_entry *entry, const struct feed_key *key)
 {
-    const char *dash = strrchr(entry->keys[0].version, '-');
+    const char *dash = strrchr(key->version, '-');
     char *shown;
 
-    if (entry->of || !dash)
-        return strdup(entry->revision);
-    return asprintf(&shown, "%s.%s", dash + 1, entry->revision) < 0 ? NULL : shown;
+    if (entry->is_counter || !dash)
+        return strdup(key->revision);
+    return asprintf(&shown, "%s.%s", dash + 1, key->revision) < 0 ? NULL : shown;
+}
+
+int feed_read_pkgarchs(const struct cli *cli, const char *list)
+{
+    size_t n = 1;
+    bool is_empty = list && list[0] == '\0';
+
+    for (const char *at = list; at && *at; at++) {
+        n += *at == ',';
+        is_empty = is_empty || (*at == ',' && (at == list || at[1] == ',' || at[1] == '\0'));
+    }
+    if (is_empty)
+        return cli_usage_error(cli, "--pkgarch has an empty name: '%s'", list);
+    if (n > MAPPING_MAX_PKGARCHS)
+        return cli_usage_error(cli, "--pkgarch takes at most %d names", MAPPING_MAX_PKGARCHS);
+    return CLI_OK;
 }
 
 json_t *feed_json_keys(const struct feed_entry *entry)
@@ -65,8 +86,8 @@ json_t *feed_json_keys(const struct feed_entry *entry)
 
     for (size_t i = 0; i < entry->n_keys; i++) {
         const struct feed_key *key = &entry->keys[i];
-        json_t *one = json_pack("{s:s, s:s?, s:s?}", "version", key->version, "pkgarch",
-            key->pkgarch, "server", key->greatest);
+        json_t *one = json_pack("{s:s, s:s?, s:s, s:s?}", "version", key->version, "pkgarch",
+            key->pkgarch, "feed", key->revision, "server", key->greatest);
 
         if (json_array_append_new(keys, one) != 0) {
             json_decref(keys);

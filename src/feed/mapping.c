@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "feed/mapping.h"
 
+#include "feed/split.h"
 #include "revision/revision.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 
 #define AUTOINC "AUTOINC"
-#define MIN_SOURCE_DIGITS 7 /* of a source revision */
-#define MAX_DASHES 2        /* underscores of an rpm's architecture that are tried each */
+#define MAX_SIGNS 3 /* that may have been a dash, in a text of rpm */
+#define MAX_PRS 3   /* of one PKGR */
 
 const char *feed_format_name(enum feed_format format)
 {
@@ -17,133 +17,51 @@ const char *feed_format_name(enum feed_format format)
     return names[format];
 }
 
-static struct text mapping_first(struct text text, size_t length)
-{
-    return (struct text){.bytes = text.bytes, .length = length};
-}
-
-static bool mapping_is_digit(char byte)
-{
-    return byte >= '0' && byte <= '9';
-}
-
-/* ---- splitting ---- */
-
-/* Returns the length of the dotted numbers at the beginning: of ".3.12+x" it is 5. */
-static size_t mapping_count_dotted(struct text text)
-{
-    size_t at = 0;
-
-    while (at + 1 < text.length && text.bytes[at] == '.' && mapping_is_digit(text.bytes[at + 1])) {
-        at += 2;
-        while (at < text.length && mapping_is_digit(text.bytes[at]))
-            at++;
-    }
-    return at;
-}
-
-bool mapping_split_release(
-    struct text release, struct text *pr, struct text *revision, bool *is_certain)
-{
-    size_t at = 0;
-    size_t begin = 0;
-    size_t length = 0;
-
-    while (at < release.length) {
-        const size_t run = mapping_count_dotted(text_from(release, at));
-
-        if (run > 0) {
-            begin = at;
-            length = run;
-        }
-        at += run > 0 ? run : 1;
-    }
-    if (length == 0 || begin == 0 || release.bytes[begin - 1] == '.')
-        return false;
-    *pr = mapping_first(release, begin);
-    *revision = mapping_first(text_from(release, begin + 1), length - 1);
-    if (begin + length < release.length)
-        *is_certain = false;
-    return revision_is_valid(revision->bytes, revision->length);
-}
-
-/* Returns whether a text can be the source revisions of a version: letters, digits and signs that
- * OE-core puts between them, with one run of hexadecimal digits at least. */
-static bool mapping_is_source(struct text text)
-{
-    size_t run = 0;
-    bool found = false;
-
-    for (size_t i = 0; i < text.length; i++) {
-        const unsigned char byte = (unsigned char)text.bytes[i];
-
-        if (!isalnum(byte) && !strchr("_-.", byte))
-            return false;
-        run = isxdigit(byte) ? run + 1 : 0;
-        found = found || run >= MIN_SOURCE_DIGITS;
-    }
-    return found;
-}
-
-bool mapping_split_autoinc(
-    struct text version, struct text *before, struct text *number, struct text *source)
-{
-    size_t plus = version.length;
-    size_t begin;
-
-    do {
-        while (plus > 0 && version.bytes[plus - 1] != '+')
-            plus--;
-        if (plus < 3)
-            return false;
-        plus--;
-    } while (!mapping_is_digit(version.bytes[plus - 1]));
-    begin = plus;
-    while (begin > 0 && mapping_is_digit(version.bytes[begin - 1]))
-        begin--;
-    if (begin == 0)
-        return false;
-    *before = mapping_first(version, begin);
-    *number = mapping_first(text_from(version, begin), plus - begin);
-    *source = text_from(version, plus + 1);
-    return revision_is_valid(number->bytes, number->length) && mapping_is_source(*source);
-}
-
 /* ---- lists of candidates ---- */
 
 static void mapping_reset(struct mapping_keys *keys)
 {
     keys->n_versions = 0;
-    keys->n_autoinc = 0;
     keys->n_pkgarchs = 0;
     keys->is_certain = true;
-    keys->revision = (struct text){.bytes = ""};
-}
-
-/* Adds an empty text to a list. */
-static struct buffer *mapping_add(struct buffer *list, size_t *n)
-{
-    struct buffer *added = &list[(*n)++];
-
-    buffer_reset(added, BUFFER_KEEP_BYTES);
-    return added;
-}
-
-/* Forgets the text that was added last if the list has it already. */
-static void mapping_keep_new(struct buffer *list, size_t *n)
-{
-    for (size_t i = 0; i + 1 < *n; i++) {
-        if (text_equal(buffer_text(&list[i]), buffer_text(&list[*n - 1]))) {
-            --*n;
-            return;
-        }
-    }
+    keys->is_incomplete = false;
 }
 
 static void mapping_add_pkgarch(struct mapping_keys *keys, struct text pkgarch)
 {
-    buffer_append_text(mapping_add(keys->pkgarchs, &keys->n_pkgarchs), pkgarch);
-    mapping_keep_new(keys->pkgarchs, &keys->n_pkgarchs);
+    struct buffer *added = &keys->pkgarchs[keys->n_pkgarchs];
+
+    for (size_t i = 0; i < keys->n_pkgarchs; i++) {
+        if (text_equal(buffer_text(&keys->pkgarchs[i]), pkgarch))
+            return;
+    }
+    buffer_reset(added, BUFFER_KEEP_BYTES);
+    buffer_append_text(added, pkgarch);
+    keys->n_pkgarchs++;
+}
+
+/* Begins another version. mapping_end_version has to follow. */
+static struct buffer *mapping_begin_version(
+    struct mapping_keys *keys, struct text revision, bool is_autoinc)
+{
+    struct mapping_version *version = &keys->versions[keys->n_versions];
+
+    version->revision = revision;
+    version->is_autoinc = is_autoinc;
+    buffer_reset(&version->text, BUFFER_KEEP_BYTES);
+    return &version->text;
+}
+
+/* Keeps the version, unless the list has it already. */
+static void mapping_end_version(struct mapping_keys *keys)
+{
+    const struct text added = buffer_text(&keys->versions[keys->n_versions].text);
+
+    for (size_t i = 0; i < keys->n_versions; i++) {
+        if (text_equal(buffer_text(&keys->versions[i].text), added))
+            return;
+    }
+    keys->n_versions++;
 }
 
 /* What is known of a version key. */
@@ -151,7 +69,38 @@ struct key_parts {
     struct text recipe;
     struct text epoch; /* PE; empty: none */
     struct text pr;
+    struct text revision; /* that belongs to this PR */
+    char sign;            /* that may have been a dash; NUL: none */
+    unsigned choice;      /* a bit for each sign: it stays */
 };
+
+/* Appends a text of an rpm with dashes for some of its signs. */
+static void mapping_append_dashed(
+    struct buffer *text, struct text part, const struct key_parts *parts)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < part.length; i++) {
+        const bool may_be_dash = parts->sign != '\0' && part.bytes[i] == parts->sign;
+        const bool stays = !may_be_dash || (parts->choice >> (n < MAX_SIGNS ? n : 0) & 1) != 0;
+
+        n += may_be_dash;
+        buffer_append(text, stays ? &part.bytes[i] : "-", 1);
+    }
+}
+
+/* Returns the number of choices for a text. Of more than MAX_SIGNS signs, the last ones are as the
+ * first: then there are choices that are not tried. */
+static unsigned mapping_count_choices(struct text text, char sign, bool *is_incomplete)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < text.length; i++)
+        n += text.bytes[i] == sign;
+    if (n > MAX_SIGNS)
+        *is_incomplete = true;
+    return 1u << (n <= MAX_SIGNS ? n : MAX_SIGNS);
+}
 
 /* Appends PN-[PE_] to a text. */
 static void mapping_append_recipe(struct buffer *text, const struct key_parts *parts)
@@ -168,15 +117,16 @@ static void mapping_append_recipe(struct buffer *text, const struct key_parts *p
 static void mapping_add_version(struct mapping_keys *keys, const struct key_parts *parts,
     struct text first, const char *second, struct text third)
 {
-    struct buffer *key = mapping_add(keys->versions, &keys->n_versions);
+    const bool is_autoinc = second != NULL;
+    struct buffer *key = mapping_begin_version(keys, parts->revision, is_autoinc);
 
     mapping_append_recipe(key, parts);
-    buffer_append_text(key, first);
-    buffer_append_string(key, second);
+    mapping_append_dashed(key, first, parts);
+    buffer_append_string(key, is_autoinc ? second : "");
     buffer_append_text(key, third);
     buffer_append_string(key, "-");
     buffer_append_text(key, parts->pr);
-    mapping_keep_new(keys->versions, &keys->n_versions);
+    mapping_end_version(keys);
 }
 
 /* ---- the pkgarch ---- */
@@ -185,22 +135,18 @@ static void mapping_add_version(struct mapping_keys *keys, const struct key_part
  * in core2-64. Machines keep theirs, as in qemux86_64. */
 static void mapping_add_rpm_pkgarchs(struct mapping_keys *keys, struct text arch)
 {
-    size_t n = 0;
-    unsigned combinations;
+    const unsigned n = mapping_count_choices(arch, '_', &keys->is_incomplete);
+    struct key_parts parts = {.sign = '_'};
 
-    for (size_t i = 0; i < arch.length; i++)
-        n += arch.bytes[i] == '_';
-    combinations = n <= MAX_DASHES ? 1u << n : 2;
-    for (unsigned choice = 0; choice < combinations; choice++) {
-        struct buffer *added = mapping_add(keys->pkgarchs, &keys->n_pkgarchs);
-        unsigned underscore = 0;
+    for (parts.choice = 0; parts.choice < n; parts.choice++) {
+        struct buffer pkgarch = BUFFER_EMPTY;
 
-        for (size_t i = 0; i < arch.length; i++) {
-            const bool dash =
-                arch.bytes[i] == '_' && (choice >> (n <= MAX_DASHES ? underscore++ : 0) & 1) == 0;
-
-            buffer_append(added, dash ? "-" : &arch.bytes[i], 1);
-        }
+        mapping_append_dashed(&pkgarch, arch, &parts);
+        if (buffer_failed(&pkgarch))
+            keys->pkgarchs[keys->n_pkgarchs].failed = true;
+        else
+            mapping_add_pkgarch(keys, text_not_null(buffer_text(&pkgarch)));
+        buffer_free(&pkgarch);
     }
     if (keys->n_pkgarchs > 1)
         keys->is_certain = false;
@@ -250,10 +196,10 @@ static void mapping_find_history_pkgarch(struct mapping_keys *keys, struct text 
 
     if (!end)
         end = memrchr(folder.bytes, '-', folder.length);
-    arch = end ? mapping_first(folder, (size_t)(end - folder.bytes)) : folder;
+    arch = end ? split_first(folder, (size_t)(end - folder.bytes)) : folder;
     dash = memrchr(arch.bytes, '-', arch.length);
     if (dash)
-        mapping_add_pkgarch(keys, mapping_first(arch, (size_t)(dash - arch.bytes)));
+        mapping_add_pkgarch(keys, split_first(arch, (size_t)(dash - arch.bytes)));
     mapping_add_pkgarch(keys, arch);
     if (keys->n_pkgarchs > 1)
         keys->is_certain = false;
@@ -267,7 +213,7 @@ static void mapping_find_pkgdata_pkgarch(struct mapping_keys *keys, struct text 
         const size_t length = comma ? (size_t)(comma - list.bytes) : list.length;
 
         if (length > 0)
-            mapping_add_pkgarch(keys, mapping_first(list, length));
+            mapping_add_pkgarch(keys, split_first(list, length));
         list = text_from(list, length + (comma != NULL));
     }
     if (keys->n_pkgarchs != 1)
@@ -292,47 +238,78 @@ static void mapping_find_pkgarch(struct mapping_keys *keys, const struct feed_pa
 
 /* ---- the recipe and PR ---- */
 
-/* Returns the recipe's name in the field Source: m4 of "m4_1.4.19.bb", or of "m4 (1.4)". */
-static struct text mapping_source_recipe(struct text source)
-{
-    size_t length = 0;
-
-    while (length < source.length && source.bytes[length] != '_' && source.bytes[length] != ' ')
-        length++;
-    if (length == source.length && length > 3 && text_is(text_from(source, length - 3), ".bb"))
-        length -= 3;
-    return mapping_first(source, length);
-}
-
 /* Returns the recipe. Of a package that names none it is the most likely one. */
 static struct text mapping_find_recipe(
     struct mapping_keys *keys, const struct feed_package *package)
 {
-    if (package->recipe.length > 0)
-        return package->recipe;
+    struct text recipe = package->recipe;
+
+    if (recipe.length > 0)
+        return recipe;
     keys->is_certain = false;
-    return package->source.length > 0 ? mapping_source_recipe(package->source) : package->name;
+    recipe = split_source_recipe(text_not_null(package->source));
+    if (recipe.length > 0)
+        return recipe;
+    keys->is_incomplete = true;
+    return package->name;
 }
 
-/* Finds PR and the revision. Returns false if PKGR has no revision. */
-static bool mapping_find_pr(
-    struct mapping_keys *keys, const struct feed_package *package, struct text *pr)
+/* ---- PR ---- */
+
+/* A PR that the package may have, and the revision that it has then. */
+struct pr_choice {
+    struct text pr;
+    struct text revision;
+};
+
+/* Finds the revision behind PR, which is known. */
+static enum mapping_result mapping_find_behind_pr(
+    const struct feed_package *package, struct pr_choice *choice)
 {
     struct text rest;
     size_t length;
 
-    if (package->pr.length == 0)
-        return mapping_split_release(package->release, pr, &keys->revision, &keys->is_certain);
-    *pr = package->pr;
-    if (package->release.length <= pr->length ||
-        memcmp(package->release.bytes, pr->bytes, pr->length) != 0)
-        return false;
-    rest = text_from(package->release, pr->length);
-    length = mapping_count_dotted(rest);
+    if (package->release.length <= package->pr.length ||
+        memcmp(package->release.bytes, package->pr.bytes, package->pr.length) != 0)
+        return MAPPING_NO_REVISION;
+    rest = text_from(package->release, package->pr.length);
+    length = split_count_dotted(rest);
     if (length == 0)
-        return false;
-    keys->revision = mapping_first(text_from(rest, 1), length - 1);
-    return revision_is_valid(keys->revision.bytes, keys->revision.length);
+        return MAPPING_NO_REVISION;
+    choice->pr = package->pr;
+    choice->revision = split_first(text_from(rest, 1), length - 1);
+    return revision_is_valid(choice->revision.bytes, choice->revision.length) ? MAPPING_DONE
+                                                                              : MAPPING_INVALID;
+}
+
+/* Finds the choices for PR, the most likely first: of r0.1.3 it is r0, with the revision 1.3 that a
+ * server below another one has given, or r0.1 with 3. */
+static enum mapping_result mapping_find_prs(struct mapping_keys *keys,
+    const struct feed_package *package, struct pr_choice choices[MAX_PRS], size_t *n)
+{
+    struct text pr;
+    struct text revision;
+
+    *n = 0;
+    if (package->pr.length > 0) {
+        *n = 1;
+        return mapping_find_behind_pr(package, &choices[0]);
+    }
+    if (!split_release(package->release, &pr, &revision, &keys->is_certain))
+        return MAPPING_NO_REVISION;
+    while (*n < MAX_PRS) {
+        const char *dot = memchr(revision.bytes, '.', revision.length);
+
+        if (!revision_is_valid(revision.bytes, revision.length))
+            return MAPPING_INVALID;
+        choices[(*n)++] = (struct pr_choice){.pr = pr, .revision = revision};
+        if (!dot)
+            break;
+        keys->is_certain = false;
+        pr.length += 1 + (size_t)(dot - revision.bytes);
+        revision = text_from(revision, (size_t)(dot - revision.bytes) + 1);
+    }
+    return MAPPING_DONE;
 }
 
 /* ---- the version ---- */
@@ -343,24 +320,21 @@ static void mapping_add_counter(
     struct mapping *mapping, const struct key_parts *parts, struct text before, struct text number)
 {
     struct mapping_keys *counter = &mapping->counter;
-    const struct text pr = mapping_first(parts->pr, parts->pr.length - 1);
 
     mapping->has_counter = true;
-    counter->revision = number;
     counter->is_certain = false;
     for (int form = 0; form < 3; form++) {
-        struct buffer *key = mapping_add(counter->versions, &counter->n_versions);
+        struct buffer *key = mapping_begin_version(counter, number, true);
 
         buffer_append_string(key, AUTOINC "-");
         mapping_append_recipe(key, parts);
-        buffer_append_text(key, before);
+        mapping_append_dashed(key, before, parts);
         if (form > 0)
             buffer_append_string(key, "-");
         if (form == 2)
-            buffer_append_text(key, pr);
-        mapping_keep_new(counter->versions, &counter->n_versions);
+            buffer_append(key, parts->pr.bytes, parts->pr.length - 1);
+        mapping_end_version(counter);
     }
-    counter->n_autoinc = counter->n_versions;
 }
 
 /* Adds the keys for which a build's data names PV. */
@@ -370,18 +344,16 @@ static void mapping_add_known_version(
     static const struct text none = {.bytes = ""};
     const struct text pv = package->pv;
     const char *autoinc = memmem(pv.bytes, pv.length, AUTOINC, sizeof AUTOINC - 1);
+    const struct text known = autoinc ? split_first(pv, (size_t)(autoinc - pv.bytes)) : pv;
     struct text before;
     struct text number;
     struct text source;
+    const bool has_counter =
+        split_autoinc(package->version, &before, &number, &source) && text_equal(before, known);
 
-    mapping_add_version(&mapping->revision, parts, pv, "", none);
-    if (!mapping_split_autoinc(package->version, &before, &number, &source))
-        return;
-    if (autoinc ? text_equal(before, mapping_first(pv, (size_t)(autoinc - pv.bytes)))
-                : text_equal(before, pv)) {
-        mapping->revision.n_autoinc = mapping->revision.n_versions;
+    mapping_add_version(&mapping->revision, parts, pv, has_counter ? "" : NULL, none);
+    if (has_counter)
         mapping_add_counter(mapping, parts, before, number);
-    }
 }
 
 /* Adds the keys for which only PKGV is known. */
@@ -394,34 +366,38 @@ static void mapping_add_versions(
     struct text number;
     struct text source;
 
-    if (mapping_split_autoinc(package->version, &before, &number, &source)) {
+    if (split_autoinc(package->version, &before, &number, &source)) {
         keys->is_certain = false;
         mapping_add_version(keys, parts, before, AUTOINC "+", source);
         mapping_add_version(keys, parts, before, "", none);
-        keys->n_autoinc = keys->n_versions;
         mapping_add_counter(mapping, parts, before, number);
     }
-    mapping_add_version(keys, parts, package->version, "", none);
+    mapping_add_version(keys, parts, package->version, NULL, none);
 }
 
-/* Adds, for an rpm, the keys of a version in which a dash became a plus. */
-static void mapping_add_dashed(
-    struct mapping *mapping, const struct feed_package *package, const struct key_parts *parts)
+/* Adds the keys of one PR. In a version of rpm, each plus may have been a dash. */
+static void mapping_add_pr(
+    struct mapping *mapping, const struct feed_package *package, struct key_parts *parts)
 {
-    struct buffer dashed = BUFFER_EMPTY;
+    struct mapping_keys *keys = &mapping->revision;
+    unsigned n;
 
-    if (package->format != FEED_RPM || package->pv.length > 0 || package->version.length == 0 ||
-        !memchr(package->version.bytes, '+', package->version.length))
+    if (package->pv.length > 0) {
+        mapping_add_known_version(mapping, package, parts);
         return;
-    mapping->revision.is_certain = false;
-    buffer_append_text(&dashed, package->version);
-    for (size_t i = 0; !buffer_failed(&dashed) && i < dashed.length; i++) {
-        if (dashed.bytes[i] == '+')
-            dashed.bytes[i] = '-';
     }
-    mapping_add_version(
-        &mapping->revision, parts, text_not_null(buffer_text(&dashed)), "", text_of(""));
-    buffer_free(&dashed);
+    if (package->format != FEED_RPM) {
+        mapping_add_versions(mapping, package, parts);
+        return;
+    }
+    n = mapping_count_choices(package->version, '+', &keys->is_incomplete);
+    if (n > 1)
+        keys->is_certain = false;
+    parts->sign = '+';
+    for (unsigned i = 0; i < n; i++) {
+        parts->choice = n - 1 - i; /* all stay first */
+        mapping_add_versions(mapping, package, parts);
+    }
 }
 
 /* ---- all ---- */
@@ -431,7 +407,7 @@ static bool mapping_has_failed(const struct mapping_keys *keys)
     bool failed = false;
 
     for (size_t i = 0; i < keys->n_versions; i++)
-        failed = failed || buffer_failed(&keys->versions[i]);
+        failed = failed || buffer_failed(&keys->versions[i].text);
     for (size_t i = 0; i < keys->n_pkgarchs; i++)
         failed = failed || buffer_failed(&keys->pkgarchs[i]);
     return failed;
@@ -441,6 +417,9 @@ enum mapping_result mapping_find(struct mapping *mapping, const struct feed_pack
 {
     struct mapping_keys *keys = &mapping->revision;
     struct key_parts parts = {.epoch = package->pv.length > 0 ? package->pe : package->epoch};
+    struct pr_choice prs[MAX_PRS];
+    enum mapping_result result;
+    size_t n_prs;
 
     mapping_reset(keys);
     mapping_reset(&mapping->counter);
@@ -448,16 +427,18 @@ enum mapping_result mapping_find(struct mapping *mapping, const struct feed_pack
     parts.recipe = mapping_find_recipe(keys, package);
     buffer_reset(&mapping->recipe, BUFFER_KEEP_BYTES);
     buffer_append_text(&mapping->recipe, parts.recipe);
-    if (!mapping_find_pr(keys, package, &parts.pr))
-        return buffer_failed(&mapping->recipe) ? MAPPING_NO_MEMORY : MAPPING_NO_REVISION;
+    result = mapping_find_prs(keys, package, prs, &n_prs);
+    if (result != MAPPING_DONE)
+        return result;
     mapping_find_pkgarch(keys, package);
-    if (package->pv.length > 0)
-        mapping_add_known_version(mapping, package, &parts);
-    else
-        mapping_add_versions(mapping, package, &parts);
-    mapping_add_dashed(mapping, package, &parts);
+    for (size_t i = 0; i < n_prs; i++) {
+        parts.pr = prs[i].pr;
+        parts.revision = prs[i].revision;
+        mapping_add_pr(mapping, package, &parts);
+    }
     for (size_t i = 0; mapping->has_counter && i < keys->n_pkgarchs; i++)
         mapping_add_pkgarch(&mapping->counter, text_not_null(buffer_text(&keys->pkgarchs[i])));
+    mapping->counter.is_incomplete = keys->is_incomplete;
     if (buffer_failed(&mapping->recipe) || mapping_has_failed(keys) ||
         mapping_has_failed(&mapping->counter))
         return MAPPING_NO_MEMORY;
@@ -467,7 +448,7 @@ enum mapping_result mapping_find(struct mapping *mapping, const struct feed_pack
 static void mapping_free_keys(struct mapping_keys *keys)
 {
     for (size_t i = 0; i < MAPPING_MAX_VERSIONS; i++)
-        buffer_free(&keys->versions[i]);
+        buffer_free(&keys->versions[i].text);
     for (size_t i = 0; i < MAPPING_MAX_PKGARCHS; i++)
         buffer_free(&keys->pkgarchs[i]);
 }

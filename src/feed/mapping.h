@@ -17,18 +17,25 @@
 
 #include <stdbool.h>
 
-#define MAPPING_MAX_VERSIONS 8  /* twice as many as any package has */
-#define MAPPING_MAX_PKGARCHS 16 /* of a list for pkgdata; others have at most four */
+/* A package of rpm has up to 3 choices for PR, 3 forms of its version, and 8 for dashes. */
+#define MAPPING_MAX_VERSIONS 72
+#define MAPPING_MAX_PKGARCHS 16 /* of a list for pkgdata; others have at most eight */
 
-/* A revision, and the keys of which one has given it: each version with each pkgarch. */
-struct mapping_keys {
-    struct buffer versions[MAPPING_MAX_VERSIONS]; /* the most likely first */
-    size_t n_versions;
-    size_t n_autoinc; /* the first of them hold AUTOINC, or leave its number out */
-    struct buffer pkgarchs[MAPPING_MAX_PKGARCHS];
-    size_t n_pkgarchs; /* 0: the package does not tell; any */
+/* A version, and the revision that the packages have if this is the one. */
+struct mapping_version {
+    struct buffer text;
     struct text revision;
-    bool is_certain; /* there is one key, and nothing in doubt */
+    bool is_autoinc; /* it holds AUTOINC, or leaves its number out */
+};
+
+/* The keys of which one has given a revision: each version with each pkgarch. */
+struct mapping_keys {
+    struct mapping_version versions[MAPPING_MAX_VERSIONS]; /* the most likely first */
+    size_t n_versions;
+    struct buffer pkgarchs[MAPPING_MAX_PKGARCHS];
+    size_t n_pkgarchs;  /* 0: the package does not tell; any */
+    bool is_certain;    /* there is one key, and nothing in doubt */
+    bool is_incomplete; /* there may be others, or the recipe is a guess */
 };
 
 struct mapping {
@@ -41,6 +48,7 @@ struct mapping {
 enum mapping_result {
     MAPPING_DONE = 1,
     MAPPING_NO_REVISION = 0, /* the package was made without a PR server */
+    MAPPING_INVALID = -2,    /* PKGR ends with numbers that are no revision */
     MAPPING_NO_MEMORY = -1,
 };
 
@@ -49,15 +57,5 @@ enum mapping_result {
 enum mapping_result mapping_find(struct mapping *mapping, const struct feed_package *package);
 
 void mapping_free(struct mapping *mapping);
-
-/* Splits PKGR of a package whose PR is not known: PR ends before the last run of dotted numbers.
- * Returns false if there is none. *is_certain is set to false if text follows the numbers. */
-bool mapping_split_release(
-    struct text release, struct text *pr, struct text *revision, bool *is_certain);
-
-/* Splits a version that may hold a number of AUTOINC, as in 1.0+git3+0123456789: the text before
- * the number, the number, and the text behind the plus. Returns false if it can't hold one. */
-bool mapping_split_autoinc(
-    struct text version, struct text *before, struct text *number, struct text *source);
 
 #endif

@@ -4,14 +4,25 @@
 #include "cli/connect.h"
 #include "client/field.h"
 #include "revision/floor.h"
+#include "revision/revision.h"
 
 #include <stdlib.h>
 
 #define BATCH 1000
 
-struct recipe {
+#define MAX_SEPARATE 200 /* keys whose contents are asked for one by one */
+#define EXPORT_MS 600000
+
+/* A version whose pkgarch is searched for. */
+struct searched_version {
     struct map_entry map; /* must be first */
     struct feed_entry *first;
+};
+
+/* A key of which is asked whether it has contents. */
+struct asked_key {
+    struct map_entry map; /* must be first */
+    bool has_content;
 };
 
 struct matching {
@@ -21,7 +32,10 @@ struct matching {
     struct prserv_package *asked; /* BATCH */
     struct feed_key *keys[BATCH]; /* they belong to */
     size_t n_asked;
-    struct map recipes; /* whose entries are searched for */
+    size_t n_refused; /* keys that the server did not accept */
+    struct map versions;
+    struct map contents;
+    struct buffer pair;
     struct error error;
 };
 
@@ -39,14 +53,14 @@ static int match_ask(struct matching *matching)
         const struct prserv_error *refused = &matching->asked[i].error;
 
         matching->keys[i]->greatest = matching->asked[i].revision;
-        if (status == CLI_OK && refused->code == PRSERV_ERROR_REFUSED)
-            status = cli_report_error(refused);
+        if (status == CLI_OK && refused->code != 0 && matching->n_refused++ == 0)
+            (void)cli_report_error(refused);
     }
     matching->n_asked = 0;
     return status;
 }
 
-/* Asks for all keys that are complete. */
+/* Asks for the complete keys of the entries that were not asked for yet. */
 static int match_ask_all(struct matching *matching)
 {
     struct feed_entry *entry;
@@ -56,7 +70,7 @@ static int match_ask_all(struct matching *matching)
         for (size_t i = 0; i < entry->n_keys && status == CLI_OK; i++) {
             struct feed_key *key = &entry->keys[i];
 
-            if (!key->pkgarch)
+            if (entry->match != FEED_NOT_ASKED || !key->pkgarch)
                 continue;
             matching->keys[matching->n_asked] = key;
             matching->asked[matching->n_asked++] = (struct prserv_package){
@@ -70,19 +84,27 @@ static int match_ask_all(struct matching *matching)
 
 /* ---- the keys of an entry ---- */
 
-static void match_free_key(struct feed_key *key)
-{
-    free(key->version);
-    free(key->pkgarch);
-    free(key->greatest);
-}
-
 /* Removes the keys that the server does not have, if it has one. */
-static void match_settle(struct feed_entry *entry)
+static void match_drop_unknown(struct feed_entry *entry)
 {
     size_t n_known = 0;
-    size_t n_autoinc = 0;
 
+    for (size_t i = 0; i < entry->n_keys; i++) {
+        if (entry->keys[i].greatest)
+            entry->keys[n_known++] = entry->keys[i];
+        else
+            feed_free_key(&entry->keys[i]);
+    }
+    entry->n_keys = n_known;
+}
+
+/* Takes over what the server has of the keys of an entry that was not asked for yet. */
+static void match_settle(const struct matching *matching, struct feed_entry *entry)
+{
+    size_t n_known = 0;
+
+    if (entry->match != FEED_NOT_ASKED)
+        return;
     for (size_t i = 0; i < entry->n_keys; i++)
         n_known += entry->keys[i].greatest != NULL;
     if (entry->is_certain)
@@ -91,148 +113,129 @@ static void match_settle(struct feed_entry *entry)
         entry->match = FEED_NO_MATCH;
     else
         entry->match = n_known == 1 ? FEED_SERVER_KEY : FEED_AMBIGUOUS;
-    if (n_known == 0)
-        return;
-    n_known = 0;
-    for (size_t i = 0; i < entry->n_keys; i++) {
-        if (entry->keys[i].greatest) {
-            n_autoinc += i < entry->n_autoinc;
-            entry->keys[n_known++] = entry->keys[i];
-        } else {
-            match_free_key(&entry->keys[i]);
-        }
-    }
-    entry->n_keys = n_known;
-    entry->n_autoinc = n_autoinc;
+    if (n_known > 0 && !matching->feed->keeps_keys)
+        match_drop_unknown(entry);
 }
 
 /* ---- several keys ---- */
 
 /* Notices a row that is no floor. */
-static int match_on_content(void *context, const struct prserv_row *row)
+static int match_on_content(void *context, const struct prserv_row *received)
 {
-    bool *has_content = context;
+    struct matching *matching = context;
+    const struct row row = field_row(received);
+    struct asked_key *asked;
 
-    if (!floor_is_checksum(field_text(row->checksum)))
-        *has_content = true;
+    if (floor_is_checksum(row.checksum))
+        return 0;
+    buffer_set_pair(&matching->pair, row.version, row.pkgarch);
+    if (buffer_failed(&matching->pair))
+        return error_set_memory(&matching->error);
+    asked = map_find(&matching->contents, buffer_text(&matching->pair));
+    if (asked)
+        asked->has_content = true;
     return 0;
 }
 
-/* Asks whether a key has contents. prserv feed rows has given floors to keys that no build uses. */
-static int match_ask_content(struct matching *matching, const struct feed_key *key, bool *found)
+/* Reads rows of the server. A version of NULL: all rows. */
+static int match_export(struct matching *matching, const struct feed_key *key, bool history,
+    int (*on_row)(void *context, const struct prserv_row *row))
 {
-    const struct prserv_export request = {.version = prserv_text(key->version),
-        .pkgarch = prserv_text(key->pkgarch),
-        .history = true,
-        .row = match_on_content,
-        .context = found};
+    const struct prserv_export request = {
+        .version = prserv_text(key ? key->version : ""),
+        .pkgarch = prserv_text(key ? key->pkgarch : ""),
+        .history = history,
+        .row = on_row,
+        .context = matching,
+    };
     struct prserv_error error;
+    const int result = prserv_export(matching->server, &request, &error);
 
-    *found = false;
-    return prserv_export(matching->server, &request, &error) == 0 ? CLI_OK
-                                                                  : cli_report_error(&error);
+    if (result == PRSERV_ERROR_STOPPED)
+        return cli_fail(matching->cli, CLI_FAILED, "%s", matching->error.text);
+    return result == 0 ? CLI_OK : cli_report_error(&error);
+}
+
+/* Returns what is known of the contents of a key, or NULL if memory ran out. */
+static struct asked_key *match_find_asked(struct matching *matching, const struct feed_key *key)
+{
+    buffer_set_pair(&matching->pair, text_of(key->version), text_of(key->pkgarch));
+    if (buffer_failed(&matching->pair))
+        return NULL;
+    return map_find_or_add(
+        &matching->contents, buffer_text(&matching->pair), sizeof(struct asked_key));
+}
+
+/* Asks which of several keys have contents: prserv feed rows has given floors to keys that no build
+ * uses. Few keys are asked for one by one; for many, all rows are read. */
+static int match_ask_contents(struct matching *matching)
+{
+    const struct feed_entry *entry;
+    int status = CLI_OK;
+
+    STAILQ_FOREACH (entry, &matching->feed->entries, next) {
+        for (size_t i = 0; entry->match == FEED_AMBIGUOUS && i < entry->n_keys; i++) {
+            if (entry->keys[i].greatest && !match_find_asked(matching, &entry->keys[i]))
+                return cli_fail(matching->cli, CLI_FAILED, "out of memory");
+        }
+    }
+    if (matching->contents.n_items > MAX_SEPARATE)
+        return match_export(matching, NULL, true, match_on_content);
+    STAILQ_FOREACH (entry, &matching->feed->entries, next) {
+        for (size_t i = 0; entry->match == FEED_AMBIGUOUS && i < entry->n_keys; i++) {
+            if (status == CLI_OK && entry->keys[i].greatest)
+                status = match_export(matching, &entry->keys[i], true, match_on_content);
+        }
+    }
+    return status;
 }
 
 /* Removes the keys that have only floors, if another one has contents. */
-static int match_drop_floors(struct matching *matching, struct feed_entry *entry)
+static void match_drop_floors(struct matching *matching, struct feed_entry *entry)
 {
-    bool *has_content = calloc(entry->n_keys, sizeof *has_content);
     size_t n_kept = 0;
     size_t n_content = 0;
-    int status = has_content ? CLI_OK : cli_fail(matching->cli, CLI_FAILED, "out of memory");
 
-    for (size_t i = 0; i < entry->n_keys && status == CLI_OK; i++) {
-        status = match_ask_content(matching, &entry->keys[i], &has_content[i]);
-        n_content += has_content[i];
+    for (size_t i = 0; i < entry->n_keys; i++) {
+        struct feed_key *key = &entry->keys[i];
+        const struct asked_key *asked = key->greatest ? match_find_asked(matching, key) : NULL;
+
+        key->has_content = asked && asked->has_content;
+        n_content += key->has_content;
     }
-    for (size_t i = 0; status == CLI_OK && n_content > 0 && i < entry->n_keys; i++) {
-        if (has_content[i])
+    if (n_content == 1)
+        entry->match = FEED_SERVER_KEY;
+    if (n_content == 0 || matching->feed->keeps_keys)
+        return;
+    for (size_t i = 0; i < entry->n_keys; i++) {
+        if (entry->keys[i].has_content)
             entry->keys[n_kept++] = entry->keys[i];
         else
-            match_free_key(&entry->keys[i]);
+            feed_free_key(&entry->keys[i]);
     }
-    if (n_kept > 0)
-        entry->n_keys = n_kept;
-    if (n_kept == 1)
-        entry->match = FEED_SERVER_KEY;
-    free(has_content);
-    return status;
+    entry->n_keys = n_kept;
 }
 
 static int match_drop_all_floors(struct matching *matching)
 {
+    const int status = match_ask_contents(matching);
     struct feed_entry *entry;
-    int status = CLI_OK;
 
     STAILQ_FOREACH (entry, &matching->feed->entries, next) {
         if (status == CLI_OK && entry->match == FEED_AMBIGUOUS)
-            status = match_drop_floors(matching, entry);
+            match_drop_floors(matching, entry);
     }
     return status;
 }
 
-/* ---- searching ---- */
+/* ---- searching for a pkgarch ---- */
 
-/* Returns whether a version begins with another one, and what follows is behind a plus. */
-static bool match_extends(struct text longer, struct text shorter)
-{
-    if (longer.length <= shorter.length || shorter.length == 0 ||
-        memcmp(longer.bytes, shorter.bytes, shorter.length) != 0)
-        return false;
-    return longer.bytes[shorter.length] == '+' ||
-           memchr(shorter.bytes, '+', shorter.length) != NULL;
-}
-
-/* Cuts PN- and -PR off. Returns false if the version does not have them. */
-static bool match_cut(struct text *version, struct text recipe, struct text pr)
-{
-    const size_t n = recipe.length + 1;
-
-    if (version->length <= n + pr.length ||
-        memcmp(version->bytes, recipe.bytes, recipe.length) != 0 ||
-        version->bytes[recipe.length] != '-')
-        return false;
-    *version = text_from(*version, n);
-    version->length -= pr.length;
-    return memcmp(version->bytes + version->length, pr.bytes, pr.length) == 0;
-}
-
-bool feed_key_fits(struct text server_version, struct text recipe, struct text key)
-{
-    const char *dash = memrchr(key.bytes, '-', key.length);
-    const struct text pr =
-        dash ? text_from(key, (size_t)(dash - key.bytes)) : (struct text){.bytes = ""};
-
-    if (!match_cut(&server_version, recipe, pr) || !match_cut(&key, recipe, pr))
-        return false;
-    return match_extends(server_version, key) || match_extends(key, server_version);
-}
-
-/* Returns whether a row of the server has a key that the entry may have. */
-static bool match_row_fits(const struct feed_entry *entry, const struct row *row)
-{
-    const struct text recipe = text_of(entry->recipe);
-
-    for (size_t i = 0; i < entry->n_keys; i++) {
-        const struct feed_key *key = &entry->keys[i];
-        const struct text version = text_of(key->version);
-
-        if (!key->pkgarch && text_equal(row->version, version))
-            return true;
-        if (key->pkgarch && !entry->of && text_is(row->pkgarch, key->pkgarch) &&
-            feed_key_fits(row->version, recipe, version))
-            return true;
-    }
-    return false;
-}
-
-/* Keeps the key of a row that fits. Several rows may have the same key. */
+/* Keeps the key of a row. Several rows may have the same key. */
 static bool match_keep(struct feed_entry *entry, const struct row *row)
 {
     struct feed_key *key = &entry->searched;
 
-    if (entry->n_searched > 0 && text_is(row->version, key->version) &&
-        text_is(row->pkgarch, key->pkgarch))
+    if (entry->n_searched > 0 && text_is(row->pkgarch, key->pkgarch))
         return true;
     if (++entry->n_searched > 1)
         return true;
@@ -242,118 +245,167 @@ static bool match_keep(struct feed_entry *entry, const struct row *row)
     return key->version && key->pkgarch && key->greatest;
 }
 
+/* Returns whether a row can be compared and shown. Other servers have other rows, too. */
+static bool match_is_usable(const struct row *row)
+{
+    char *pkgarch;
+    bool is_plain;
+
+    if (!row->value.bytes || !revision_is_valid(row->value.bytes, row->value.length) ||
+        row->pkgarch.length == 0)
+        return false;
+    pkgarch = strndup(row->pkgarch.bytes, row->pkgarch.length);
+    if (!pkgarch)
+        return false;
+    text_make_printable(pkgarch);
+    is_plain = text_is(row->pkgarch, pkgarch);
+    free(pkgarch);
+    return is_plain;
+}
+
 /* Takes a row of the export: the greatest of its key. */
 static int match_on_row(void *context, const struct prserv_row *received)
 {
-    static const char autoinc[] = "AUTOINC-";
     struct matching *matching = context;
     const struct row row = field_row(received);
-    struct text version = row.version;
+    const struct searched_version *version = map_find(&matching->versions, row.version);
 
-    if (!row.value.bytes)
+    if (!version || !match_is_usable(&row))
         return 0;
-    if (text_starts_with(version, autoinc))
-        version = text_from(version, sizeof autoinc - 1);
-    for (size_t i = 0; i < version.length; i++) {
-        const struct text name = {.bytes = version.bytes, .length = i};
-        const struct recipe *recipe =
-            version.bytes[i] == '-' ? map_find(&matching->recipes, name) : NULL;
-
-        for (struct feed_entry *entry = recipe ? recipe->first : NULL; entry;
-             entry = entry->next_of_recipe) {
-            if (match_row_fits(entry, &row) && !match_keep(entry, &row))
-                return error_set_memory(&matching->error);
-        }
+    for (struct feed_entry *entry = version->first; entry; entry = entry->next_of_version) {
+        if (!match_keep(entry, &row))
+            return error_set_memory(&matching->error);
     }
     return 0;
 }
 
-/* Collects the entries of which the server has no key, by their recipes. */
+/* Collects the entries whose pkgarch is not known. Counters have that of their packages. */
 static int match_collect(struct matching *matching)
 {
     struct feed_entry *entry;
 
     STAILQ_FOREACH (entry, &matching->feed->entries, next) {
-        struct recipe *recipe;
+        struct searched_version *version;
 
-        if (entry->keys[0].greatest)
+        if (entry->keys[0].pkgarch || entry->is_counter)
             continue;
-        recipe = map_find_or_add(&matching->recipes, text_of(entry->recipe), sizeof *recipe);
-        if (!recipe)
+        version =
+            map_find_or_add(&matching->versions, text_of(entry->keys[0].version), sizeof *version);
+        if (!version)
             return cli_fail(matching->cli, CLI_FAILED, "out of memory");
-        entry->next_of_recipe = recipe->first;
-        recipe->first = entry;
+        entry->next_of_version = version->first;
+        version->first = entry;
     }
     return CLI_OK;
-}
-
-/* Searches the server's rows for the keys of these entries. */
-static int match_search(struct matching *matching)
-{
-    const struct prserv_export request = {.row = match_on_row, .context = matching};
-    struct prserv_error error;
-    const int result = prserv_export(matching->server, &request, &error);
-
-    if (result == PRSERV_ERROR_STOPPED)
-        return cli_fail(matching->cli, CLI_FAILED, "%s", matching->error.text);
-    return result == 0 ? CLI_OK : cli_report_error(&error);
 }
 
 /* Takes over a key that the search has found. */
 static void match_take_searched(struct feed_entry *entry)
 {
     if (entry->n_searched == 1) {
+        entry->searched.revision = entry->keys[0].revision;
+        entry->searched.is_autoinc = entry->keys[0].is_autoinc;
+        entry->keys[0].revision = NULL;
         for (size_t i = 0; i < entry->n_keys; i++)
-            match_free_key(&entry->keys[i]);
+            feed_free_key(&entry->keys[i]);
         entry->keys[0] = entry->searched;
         entry->n_keys = 1;
-        entry->n_autoinc = 0;
         entry->match = FEED_SEARCHED;
     } else if (entry->n_searched > 1) {
-        match_free_key(&entry->searched);
+        feed_free_key(&entry->searched);
     }
+}
+
+/* Gives a counter the pkgarch of its packages, and has its keys asked for. Returns false if memory
+ * ran out. */
+static bool match_fill_counter(struct feed_entry *counter, const char *pkgarch)
+{
+    for (size_t i = 0; i < counter->n_keys; i++) {
+        if (!counter->keys[i].pkgarch)
+            counter->keys[i].pkgarch = strdup(pkgarch);
+        if (!counter->keys[i].pkgarch)
+            return false;
+    }
+    counter->match = FEED_NOT_ASKED;
+    return true;
+}
+
+/* Searches for the pkgarchs that packages don't tell. */
+static int match_search(struct matching *matching)
+{
+    struct feed_entry *entry;
+    int status = match_collect(matching);
+
+    if (status != CLI_OK || matching->versions.n_items == 0)
+        return status;
+    status = match_export(matching, NULL, false, match_on_row);
+    STAILQ_FOREACH (entry, &matching->feed->entries, next) {
+        match_take_searched(entry);
+        if (entry->counter && entry->match == FEED_SEARCHED && !entry->counter->keys[0].pkgarch &&
+            !match_fill_counter(entry->counter, entry->keys[0].pkgarch))
+            return cli_fail(matching->cli, CLI_FAILED, "out of memory");
+    }
+    if (status == CLI_OK)
+        status = match_ask_all(matching);
+    STAILQ_FOREACH (entry, &matching->feed->entries, next)
+        match_settle(matching, entry);
+    return status;
 }
 
 /* ---- all ---- */
 
 /* Leaves out counters of packages whose version is not one with AUTOINC. */
-static void match_check_counter(struct feed_entry *entry)
+static void match_check_counters(struct feed *feed)
 {
-    if (entry->of && entry->match == FEED_NO_MATCH && entry->of->match != FEED_NO_MATCH &&
-        entry->of->n_autoinc == 0)
-        entry->match = FEED_NO_COUNTER;
+    struct feed_entry *entry;
+
+    STAILQ_FOREACH (entry, &feed->entries, next) {
+        bool is_wanted = entry->match == FEED_NO_MATCH;
+
+        for (size_t i = 0; i < entry->n_keys; i++)
+            is_wanted = is_wanted || entry->keys[i].is_autoinc;
+        if (entry->counter && is_wanted)
+            entry->counter->is_counter_wanted = true;
+    }
+    STAILQ_FOREACH (entry, &feed->entries, next) {
+        if (entry->is_counter && !entry->is_counter_wanted && entry->match == FEED_NO_MATCH)
+            entry->match = FEED_NO_COUNTER;
+    }
 }
 
-int feed_match_server(struct feed *feed, const struct cli *cli, struct prserv *server)
+static int match_run(struct matching *matching)
 {
-    struct matching *matching = calloc(1, sizeof *matching); /* too large for the stack */
     struct feed_entry *entry;
-    int status = CLI_OK;
+    int status = match_ask_all(matching);
 
-    if (matching) {
-        *matching = (struct matching){.feed = feed, .cli = cli, .server = server};
-        matching->asked = calloc(BATCH, sizeof *matching->asked);
-    }
-    if (!matching || !matching->asked)
-        status = cli_fail(cli, CLI_FAILED, "out of memory");
-    if (status == CLI_OK)
-        status = match_ask_all(matching);
-    STAILQ_FOREACH (entry, &feed->entries, next)
-        match_settle(entry);
+    STAILQ_FOREACH (entry, &matching->feed->entries, next)
+        match_settle(matching, entry);
     if (status == CLI_OK)
         status = match_drop_all_floors(matching);
     if (status == CLI_OK)
-        status = match_collect(matching);
-    if (status == CLI_OK && matching->recipes.n_items > 0)
         status = match_search(matching);
-    STAILQ_FOREACH (entry, &feed->entries, next)
-        match_take_searched(entry);
-    STAILQ_FOREACH (entry, &feed->entries, next)
-        match_check_counter(entry);
-    if (matching) {
-        map_clear(&matching->recipes, free);
-        free(matching->asked);
-    }
+    match_check_counters(matching->feed);
+    return status;
+}
+
+int feed_match_server(
+    struct feed *feed, const struct cli *cli, struct prserv *server, size_t *n_refused)
+{
+    struct matching *matching = calloc(1, sizeof *matching); /* too large for the stack */
+    int status;
+
+    *n_refused = 0;
+    if (!matching)
+        return cli_fail(cli, CLI_FAILED, "out of memory");
+    *matching = (struct matching){.feed = feed, .cli = cli, .server = server};
+    matching->asked = calloc(BATCH, sizeof *matching->asked);
+    prserv_set_export_time(server, EXPORT_MS);
+    status = matching->asked ? match_run(matching) : cli_fail(cli, CLI_FAILED, "out of memory");
+    *n_refused = matching->n_refused;
+    map_clear(&matching->versions, free);
+    map_clear(&matching->contents, free);
+    buffer_free(&matching->pair);
+    free(matching->asked);
     free(matching);
     return status;
 }
@@ -364,7 +416,7 @@ const char *feed_match_remark(const struct feed_entry *entry)
     case FEED_SERVER_KEY:
         return "of the keys that the packages may have, the server has this one";
     case FEED_SEARCHED:
-        return "found among the server's keys of the recipe";
+        return "the server has the version for this pkgarch alone";
     case FEED_AMBIGUOUS:
         return "the server has several keys that the packages may have";
     case FEED_NO_MATCH:

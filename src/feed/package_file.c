@@ -14,6 +14,7 @@
 
 #define MAX_ENTRIES 1000 /* of an archive, before what is looked for */
 #define MAX_CONTROL_BYTES ((uint64_t)1024 * 1024)
+#define MAX_PASSED_BYTES ((int64_t)16 * 1024 * 1024) /* of what comes before it */
 #define BLOCK_BYTES 65536
 
 /* ---- the control file ---- */
@@ -57,10 +58,12 @@ static bool package_file_is(struct archive_entry *entry, const char *name, bool 
     return path && (begins ? strncmp(path, name, strlen(name)) == 0 : strcmp(path, name) == 0);
 }
 
-/* Moves to an entry. Returns ARCHIVE_OK, or ARCHIVE_EOF if there is none, or another error. */
+/* Moves to an entry. Returns ARCHIVE_OK, or ARCHIVE_EOF if there is none behind what may come
+ * before it, or another error. */
 static int package_file_find(struct archive *archive, const char *name, bool begins)
 {
     struct archive_entry *entry;
+    int64_t passed_bytes = 0;
     int result = ARCHIVE_OK;
 
     for (int i = 0; i < MAX_ENTRIES; i++) {
@@ -69,6 +72,9 @@ static int package_file_find(struct archive *archive, const char *name, bool beg
             return result;
         if (package_file_is(entry, name, begins))
             return ARCHIVE_OK;
+        passed_bytes += archive_entry_size(entry);
+        if (archive_entry_size(entry) < 0 || passed_bytes > MAX_PASSED_BYTES)
+            break;
     }
     return ARCHIVE_EOF;
 }

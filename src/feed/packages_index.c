@@ -151,6 +151,15 @@ static void packages_index_set_digest(struct buffer *digest, const struct stanza
     }
 }
 
+/* Returns the folder of an index, below the one that the user named. */
+static struct text packages_index_folder(const struct feed_path *path)
+{
+    const char *slash = strrchr(path->relative, '/');
+
+    return (struct text){
+        .bytes = path->relative, .length = slash ? (size_t)(slash - path->relative) : 0};
+}
+
 /* Adds the package of a stanza. */
 static int packages_index_take(struct feed_reader *reader, const struct feed_path *path,
     const struct stanza_reader *stanzas, const struct stanza_field *fields, struct buffer *digest)
@@ -160,8 +169,15 @@ static int packages_index_take(struct feed_reader *reader, const struct feed_pat
     struct feed_place place = {
         .file = path->shown, .line = stanzas->first, .package = fields[FILENAME].value};
 
+    int result;
+
     if (reason)
         return feed_reader_skip_entry(reader, path, stanzas->first, reason);
+    if (place.package.length > 0) {
+        result = feed_reader_note_listed(reader, packages_index_folder(path), place.package);
+        if (result != 0)
+            return result;
+    }
     packages_index_set_digest(digest, fields);
     if (buffer_failed(digest))
         return error_set_memory(&reader->error);

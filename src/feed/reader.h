@@ -22,15 +22,19 @@ struct feed_path {
 struct feed_reader {
     const struct cli *cli;
     struct feed *feed;
+    struct map listed; /* the files that indexes name, below the folder that the user named */
+    struct buffer name;
     const char *pkgarch; /* those that packages of pkgdata may have; NULL: not given */
     struct progress progress;
     size_t n_files;      /* that were read */
     size_t n_damaged;    /* entries that can't be read */
     size_t n_unreadable; /* files that can't be read, or not to their end */
+    size_t n_reported;   /* of both */
     struct error error;  /* why a function failed */
 };
 
-/* Report an entry, and a file. line 0: it has none. Return 0. */
+/* Report an entry, and a file; after many reports they are only counted. line 0: it has none.
+ * Return 0; the first one returns ERROR_FRAMING if there are too many. */
 int feed_reader_skip_entry(struct feed_reader *reader, const struct feed_path *path,
     unsigned long line, const char *reason);
 int feed_reader_skip_file(
@@ -39,9 +43,13 @@ int feed_reader_skip_file(
 /* Opens a file for reading. Returns a descriptor, or -1 after reporting it. */
 int feed_reader_open(struct feed_reader *reader, const struct feed_path *path);
 
-/* Adds a package to the feed. */
+/* Adds a package to the feed, or reports that it can't be one. */
 ERROR_MUST_CHECK int feed_reader_add(
     struct feed_reader *reader, const struct feed_package *package, const struct feed_place *place);
+
+/* Notes that an index names a file; folder: of the index. Of others, the files are read. */
+ERROR_MUST_CHECK int feed_reader_note_listed(
+    struct feed_reader *reader, struct text folder, struct text file);
 
 /* ---- the readers ---- */
 

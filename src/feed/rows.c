@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+#define MAX_REPORTS 100
+
 /* The floor of a key. */
 struct floor_row {
     struct map_entry map; /* must be first */
@@ -30,7 +32,7 @@ struct rows {
     struct buffer key;
     size_t n_floors;
     size_t n_doubtful; /* entries with a row for each key that they may have */
-    size_t n_unmapped; /* entries without a row */
+    size_t n_unmapped; /* entries without a row, or without one for each key */
     size_t n_left_out; /* rows that the format can't hold */
     struct error error;
 };
@@ -60,40 +62,48 @@ static int rows_add(struct rows *rows, const struct feed_key *key, const char *v
     return floor->value ? 0 : error_set_memory(&rows->error);
 }
 
-/* Reports an entry whose pkgarch is not known. */
-static int rows_report_unmapped(struct rows *rows, const struct feed_entry *entry)
+/* Reports an entry that has no row, or may need another one. */
+static void rows_report_unmapped(
+    struct rows *rows, const struct feed_entry *entry, const char *reason)
 {
     rows->n_unmapped++;
-    (void)cli_fail(rows->cli, 0,
-        "%s: its pkgarch is not known, nor does the server have it for one pkgarch alone; no row "
-        "was "
-        "written (%s); see --pkgarch",
-        entry->keys[0].version, entry->example);
-    return 0;
+    if (rows->n_unmapped <= MAX_REPORTS)
+        (void)cli_fail(rows->cli, 0, "%s: %s (%s)", entry->keys[0].version, reason, entry->example);
+    if (rows->n_unmapped == MAX_REPORTS)
+        (void)cli_fail(rows->cli, 0, "others like this are only counted");
 }
 
 /* Adds the floors of an entry. */
 static int rows_add_entry(struct rows *rows, const struct feed_entry *entry)
 {
-    const size_t n_before = rows->n_floors;
-    char *value;
+    const bool is_doubtful = !entry->is_certain && !entry->keys[0].greatest;
     int result = 0;
 
     if (entry->match == FEED_NO_COUNTER)
         return 0;
-    if (!entry->keys[0].pkgarch)
-        return rows_report_unmapped(rows, entry);
-    value = revision_add(entry->revision, rows->margin);
-    if (!value)
-        return error_set_memory(&rows->error);
+    if (!entry->keys[0].pkgarch) {
+        rows_report_unmapped(rows, entry,
+            "its pkgarch is not known, nor does the server have it for one pkgarch alone; no row "
+            "was "
+            "written; see --pkgarch");
+        return 0;
+    }
+    if (is_doubtful && entry->is_incomplete)
+        rows_report_unmapped(rows, entry,
+            "the package does not tell enough of its key: it may be another one than those that "
+            "have "
+            "a row");
+    rows->n_doubtful += is_doubtful;
     for (size_t i = 0; i < entry->n_keys && result == 0; i++) {
         const struct feed_key *key = &entry->keys[i];
+        char *value = revision_add(key->revision, rows->margin);
 
+        if (!value)
+            return error_set_memory(&rows->error);
         if (!key->greatest || revision_compare(key->greatest, value) < 0)
             result = rows_add(rows, key, value);
+        free(value);
     }
-    rows->n_doubtful += rows->n_floors > n_before + 1;
-    free(value);
     return result;
 }
 
@@ -228,10 +238,12 @@ static int rows_check_options(struct rows *rows)
 static int rows_ask_server(struct rows *rows)
 {
     struct prserv *server;
+    size_t n_refused;
     int status = cli_connect(rows->cli, &server);
 
     if (status == CLI_OK) {
-        status = feed_match_server(&rows->load.feed, rows->cli, server);
+        status = feed_match_server(&rows->load.feed, rows->cli, server, &n_refused);
+        rows->load.n_damaged += n_refused;
         prserv_close(server);
     }
     return status;
@@ -254,6 +266,7 @@ static int rows_run(struct cli *cli, int argc, char **argv)
         {"output", NULL, &rows.file},
         {"margin", NULL, &rows.margin},
         {"offline", &rows.offline, NULL},
+        {"all-keys", &rows.load.feed.keeps_keys, NULL},
         {"pkgarch", NULL, &pkgarch},
         {NULL, NULL, NULL},
     };
@@ -262,11 +275,13 @@ static int rows_run(struct cli *cli, int argc, char **argv)
     struct cli_arguments arguments;
     int status;
 
+    feed_init(&rows.load.feed);
     if (!cli_parse(cli, argc, argv, &syntax, &arguments))
         return arguments.status;
     STAILQ_INIT(&rows.floors);
-    feed_init(&rows.load.feed);
     status = rows_check_options(&rows);
+    if (status == CLI_OK)
+        status = feed_read_pkgarchs(cli, pkgarch);
     if (status == CLI_OK)
         status = feed_load(cli, &rows.load, arguments.items, arguments.n, pkgarch);
     if (status == CLI_OK && !rows.offline)
@@ -285,8 +300,8 @@ static int rows_run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command command_feed_rows = {
     .name = "rows",
-    .arguments = "FEED... [--output FILE] [--format conf|json|csv] [--margin N] [--offline]\n"
-                 "       [--pkgarch ARCH]",
+    .arguments = "FEED... [--output FILE] [--format conf|json|csv] [--margin N] [--all-keys]\n"
+                 "       [--offline] [--pkgarch ARCH]",
     .summary = "write rows that raise a server to what a feed holds",
     .help =
         "      --output FILE   write to a file, which appears when it is complete [standard\n"
@@ -295,6 +310,10 @@ const struct cli_command command_feed_rows = {
         "                      name of FILE ends with]\n"
         "      --margin N      add N to the last number, for revisions that were handed out and\n"
         "                      never published\n"
+        "      --all-keys      write a row for each key that a package may have, also if the "
+        "server\n"
+        "                      has one of them: another release of OE-core may ask for another\n"
+        "                      one, if the version has AUTOINC\n"
         "      --offline       don't ask the server: write rows for all packages, and for each "
         "key\n"
         "                      that a package may have\n"

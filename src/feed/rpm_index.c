@@ -13,6 +13,7 @@
 #include <solv/repo_rpmmd.h>
 #include <solv/solvable.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- packages ---- */
@@ -101,6 +102,19 @@ static bool rpm_is_source(const struct feed_package *package)
 
 /* ---- primary.xml ---- */
 
+/* Returns the folder that locations are relative to: the one above that of the index. */
+static struct text rpm_index_folder(const struct feed_path *path)
+{
+    struct text folder = text_of(path->relative);
+
+    for (int i = 0; i < 2; i++) {
+        const char *slash = memrchr(folder.bytes, '/', folder.length);
+
+        folder.length = slash ? (size_t)(slash - folder.bytes) : 0;
+    }
+    return folder;
+}
+
 /* Adds a package of an index. */
 static int rpm_index_take(
     struct feed_reader *reader, const struct feed_path *path, Pool *pool, Solvable *solvable)
@@ -121,6 +135,11 @@ static int rpm_index_take(
         free(entry);
         return result;
     }
+    if (location) {
+        result = feed_reader_note_listed(reader, rpm_index_folder(path), text_of(location));
+        if (result != 0)
+            return result;
+    }
     if (rpm_is_source(&package))
         return 0;
     checksum = solvable_lookup_checksum(solvable, SOLVABLE_CHECKSUM, &type);
@@ -134,12 +153,14 @@ int rpm_index_read(struct feed_reader *reader, const struct feed_path *path, str
 {
     Pool *pool = pool_create();
     Repo *repo = repo_create(pool, "feed");
-    const bool is_complete = repo_add_rpmmd(repo, stream->file, NULL, 0) == 0;
+    bool is_complete;
     struct error error;
     Solvable *solvable;
     int result = 0;
     Id id;
 
+    stream->is_xml = true;
+    is_complete = repo_add_rpmmd(repo, stream->file, NULL, 0) == 0;
     FOR_REPO_SOLVABLES(repo, id, solvable)
     {
         result = rpm_index_take(reader, path, pool, solvable);
@@ -273,6 +294,51 @@ int read_repomd(struct feed_reader *reader, const struct feed_path *path)
 
 /* ---- rpm files ---- */
 
+#define LEAD_BYTES 96
+#define HEADER_BYTES 16 /* before the entries of a header */
+#define ENTRY_BYTES 16
+#define MAX_ENTRIES 65536
+#define MAX_HEADER_BYTES (16u * 1024 * 1024)
+
+static uint64_t rpm_file_number(const unsigned char *bytes)
+{
+    return (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3];
+}
+
+/* Checks the size of the header at an offset, and moves the offset behind it. libsolv allocates
+ * what a header says. */
+static bool rpm_file_pass_header(int descriptor, uint64_t *at, uint64_t file_bytes)
+{
+    static const unsigned char magic[] = {0x8e, 0xad, 0xe8, 0x01};
+    unsigned char header[HEADER_BYTES];
+    uint64_t n_entries;
+    uint64_t data_bytes;
+
+    if (pread(descriptor, header, sizeof header, (off_t)*at) != (ssize_t)sizeof header ||
+        memcmp(header, magic, sizeof magic) != 0)
+        return false;
+    n_entries = rpm_file_number(header + 8);
+    data_bytes = rpm_file_number(header + 12);
+    *at += HEADER_BYTES + n_entries * ENTRY_BYTES + data_bytes;
+    return n_entries <= MAX_ENTRIES && data_bytes <= MAX_HEADER_BYTES && *at <= file_bytes;
+}
+
+/* Returns whether a file has two headers as an rpm package has, with sizes that may be true. */
+static bool rpm_file_is_plausible(int descriptor)
+{
+    uint64_t at = LEAD_BYTES;
+    struct stat status;
+    uint64_t file_bytes;
+
+    if (fstat(descriptor, &status) != 0)
+        return false;
+    file_bytes = (uint64_t)status.st_size;
+    if (!rpm_file_pass_header(descriptor, &at, file_bytes))
+        return false;
+    at = (at + 7) / 8 * 8;
+    return rpm_file_pass_header(descriptor, &at, file_bytes);
+}
+
 int rpm_file_read(struct feed_reader *reader, const struct feed_path *path, int descriptor)
 {
     Pool *pool = pool_create();
@@ -286,7 +352,9 @@ int rpm_file_read(struct feed_reader *reader, const struct feed_path *path, int 
     Id id;
 
     (void)snprintf(name, sizeof name, "/proc/self/fd/%d", descriptor);
-    id = repo_add_rpm(repo, name, RPM_ADD_NO_FILELIST | RPM_ADD_NO_RPMLIBREQS);
+    id = rpm_file_is_plausible(descriptor)
+             ? repo_add_rpm(repo, name, RPM_ADD_NO_FILELIST | RPM_ADD_NO_RPMLIBREQS)
+             : 0;
     if (id == 0) {
         result = feed_reader_skip_file(reader, path, "it is not an rpm package, or damaged");
     } else {

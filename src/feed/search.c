@@ -2,14 +2,13 @@
 #include "feed/search.h"
 
 #include "feed/beneath.h"
+#include "feed/index.h"
 #include "feed/package_file.h"
-#include "feed/packages_index.h"
-#include "feed/rpm_index.h"
-#include "feed/stream.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,7 +30,6 @@ struct search_folder {
     char **names; /* in it, sorted; owned */
     size_t n_names;
     int depth;
-    bool is_indexed; /* an index covers its packages */
 };
 
 struct search {
@@ -43,37 +41,6 @@ static int search_folder_read(struct search *search, struct search_folder *folde
 
 /* ---- one file ---- */
 
-int read_index(struct feed_reader *reader, const struct feed_path *path)
-{
-    struct stream *stream; /* too large for the stack */
-    const int descriptor = feed_reader_open(reader, path);
-    struct error error;
-    int result;
-    int first;
-
-    if (descriptor < 0)
-        return 0;
-    stream = malloc(sizeof *stream);
-    if (!stream) {
-        (void)close(descriptor);
-        return error_set_memory(&reader->error);
-    }
-    if (stream_open(stream, descriptor, &error) != 0) {
-        free(stream);
-        return feed_reader_skip_file(reader, path, error.text);
-    }
-    first = getc(stream->file);
-    if (first != EOF)
-        (void)ungetc(first, stream->file);
-    if (first == '<')
-        result = rpm_index_read(reader, path, stream);
-    else
-        result = packages_index_read(reader, path, stream);
-    stream_close(stream);
-    free(stream);
-    return result;
-}
-
 static bool search_ends_with(const char *name, const char *end)
 {
     const size_t length = strlen(name);
@@ -83,11 +50,8 @@ static bool search_ends_with(const char *name, const char *end)
 
 static int search_file(struct feed_reader *reader, const struct feed_path *path)
 {
-    if (package_file_has_name(path->relative))
-        return read_package_file(reader, path);
-    if (search_ends_with(path->relative, "repomd.xml"))
-        return read_repomd(reader, path);
-    return read_index(reader, path);
+    return package_file_has_name(path->relative) ? read_package_file(reader, path)
+                                                 : read_index(reader, path);
 }
 
 /* ---- the names in a folder ---- */
@@ -168,6 +132,23 @@ static bool search_join(
     return *relative && *shown;
 }
 
+/* Returns whether two indexes have the same content, and both can be read. */
+static bool search_is_same(const struct search *search, const struct search_folder *folder,
+    const char *first, const char *second)
+{
+    char *paths[2] = {NULL, NULL};
+    char *shown[2] = {NULL, NULL};
+    const bool has_paths = search_join(folder, first, &paths[0], &shown[0]) &
+                           search_join(folder, second, &paths[1], &shown[1]);
+    const bool is_same = has_paths && index_is_same(search->root, paths[0], paths[1]);
+
+    for (int i = 0; i < 2; i++) {
+        free(paths[i]);
+        free(shown[i]);
+    }
+    return is_same;
+}
+
 /* ---- what a folder holds ---- */
 
 typedef int (*search_read_fn)(struct feed_reader *reader, const struct feed_path *path);
@@ -192,7 +173,33 @@ static int search_read(struct search *search, const struct search_folder *folder
     return result;
 }
 
-/* Reads "latest" in packages/<architecture>/<recipe>, or a folder deeper. */
+/* Returns the type of a name, without following a symbolic link; 0: it can't be told. */
+static mode_t search_type(
+    const struct search *search, const struct search_folder *folder, const char *name)
+{
+    char *relative;
+    char *shown;
+    struct stat status = {.st_mode = 0};
+
+    if (search_join(folder, name, &relative, &shown) &&
+        fstatat(search->root, relative, &status, AT_SYMLINK_NOFOLLOW) != 0)
+        status.st_mode = 0;
+    free(relative);
+    free(shown);
+    return status.st_mode & S_IFMT;
+}
+
+static bool search_has_folders(const struct search *search, const struct search_folder *folder)
+{
+    for (size_t i = 0; i < folder->n_names; i++) {
+        if (search_type(search, folder, folder->names[i]) == S_IFDIR)
+            return true;
+    }
+    return false;
+}
+
+/* Reads "latest" in packages/<architecture>/<recipe>, or a folder deeper. That of the recipe counts
+ * only if there are none of packages. */
 static int search_read_latest(struct search *search, const struct search_folder *folder)
 {
     const struct search_folder *recipe = folder;
@@ -206,6 +213,8 @@ static int search_read_latest(struct search *search, const struct search_folder 
     if (strcmp(folder->parent->parent->name, "packages") != 0) {
         recipe = folder->parent;
         package = folder->name;
+    } else if (search_has_folders(search, folder)) {
+        return 0;
     }
     if (!recipe->parent->parent || strcmp(recipe->parent->parent->name, "packages") != 0)
         return 0;
@@ -226,10 +235,7 @@ static int search_read_latest(struct search *search, const struct search_folder 
 static int search_descend(
     struct search *search, const struct search_folder *parent, const char *name)
 {
-    struct search_folder folder = {.parent = parent,
-        .name = name,
-        .depth = parent->depth + 1,
-        .is_indexed = parent->is_indexed};
+    struct search_folder folder = {.parent = parent, .name = name, .depth = parent->depth + 1};
     int result;
 
     if (!search_join(parent, name, &folder.relative, &folder.shown))
@@ -238,22 +244,6 @@ static int search_descend(
         result = search_folder_read(search, &folder);
     search_free(&folder);
     return result;
-}
-
-/* Returns the type of a name, without following a symbolic link; 0: it can't be told. */
-static mode_t search_type(
-    const struct search *search, const struct search_folder *folder, const char *name)
-{
-    char *relative;
-    char *shown;
-    struct stat status = {.st_mode = 0};
-
-    if (search_join(folder, name, &relative, &shown) &&
-        fstatat(search->root, relative, &status, AT_SYMLINK_NOFOLLOW) != 0)
-        status.st_mode = 0;
-    free(relative);
-    free(shown);
-    return status.st_mode & S_IFMT;
 }
 
 /* Returns whether the folder is one of tmp/pkgdata/<machine> that has a file for each package.
@@ -279,23 +269,29 @@ static int search_read_pkgdata(struct search *search, const struct search_folder
     return result;
 }
 
-/* Reads the indexes in a folder. */
-static int search_read_indexes(struct search *search, struct search_folder *folder)
+/* Reads a package that no index names: it may have been built after the index. */
+static int search_read_package(struct feed_reader *reader, const struct feed_path *path)
 {
+    return map_find(&reader->listed, text_of(path->relative)) ? 0 : read_package_file(reader, path);
+}
+
+/* Reads the indexes in a folder. One that is there in several compressions is read once, unless
+ * they have different contents: then some are out of date, and devices may see any of them. */
+static int search_read_indexes(struct search *search, const struct search_folder *folder)
+{
+    const char *first = NULL;
     int result = 0;
 
-    for (size_t i = 0; i < N_PACKAGES_NAMES; i++) {
-        if (search_has(folder, packages_names[i])) {
-            folder->is_indexed = true;
-            result = search_read(search, folder, packages_names[i], read_index);
-            break;
-        }
+    for (size_t i = 0; i < N_PACKAGES_NAMES && result == 0; i++) {
+        if (!search_has(folder, packages_names[i]) ||
+            (first && search_is_same(search, folder, first, packages_names[i])))
+            continue;
+        first = first ? first : packages_names[i];
+        result = search_read(search, folder, packages_names[i], read_index);
     }
     if (result == 0 && search_has(folder, "repodata") &&
-        search_type(search, folder, "repodata") == S_IFDIR) {
-        folder->is_indexed = true;
+        search_type(search, folder, "repodata") == S_IFDIR)
         result = search_read(search, folder, "repodata/repomd.xml", read_repomd);
-    }
     return result;
 }
 
@@ -336,9 +332,7 @@ static int search_read_name(
         return 0;
     if (strcmp(name, "latest") == 0)
         return type == S_IFREG ? search_read_latest(search, folder) : 0;
-    if (folder->is_indexed || !package_file_has_name(name))
-        return 0;
-    return search_read(search, folder, name, read_package_file);
+    return package_file_has_name(name) ? search_read(search, folder, name, search_read_package) : 0;
 }
 
 /* Reads a folder, of which the paths are known. */
@@ -395,18 +389,87 @@ static int search_root(struct feed_reader *reader, const char *name, int root)
     return result;
 }
 
+/* Reads a repomd.xml that was named itself: what it names has to lie in the folder above. */
+static int search_repomd(struct feed_reader *reader, const char *name, int *root)
+{
+    char *whole = realpath(name, NULL);
+    char *slash = whole ? strrchr(whole, '/') : NULL;
+    struct feed_path path = {.relative = name, .shown = name};
+    int result = 0;
+
+    if (slash) {
+        *slash = '\0';
+        slash = strrchr(whole, '/');
+    }
+    if (!slash || strcmp(slash, "/repodata") != 0) {
+        result = feed_reader_skip_file(reader, &path, "repomd.xml has to be in a folder repodata");
+    } else {
+        *slash = '\0';
+        *root = open(whole[0] ? whole : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        path.root = *root;
+        path.relative = "repodata/repomd.xml";
+        path.shown = strchr(name, '/') ? name : path.relative;
+        result = *root < 0 ? feed_reader_skip_file(reader, &path, strerror(errno))
+                           : read_repomd(reader, &path);
+    }
+    free(whole);
+    return result;
+}
+
+/* Returns whether the folder has a file of this name. */
+static bool search_folder_has(const char *folder, const char *name)
+{
+    char *path;
+    bool has;
+
+    if (asprintf(&path, "%s/%s", folder, name) < 0)
+        return false;
+    has = access(path, F_OK) == 0;
+    free(path);
+    return has;
+}
+
+/* Reads a file or folder that is a part of a feed: the feed has to be known as a whole. Returns 1
+ * if it is none. */
+static int search_part(struct feed_reader *reader, const char *name, bool is_folder, int *root)
+{
+    const char *part = NULL;
+    char *path;
+    int result;
+
+    if (!is_folder && search_ends_with(name, "repomd.xml"))
+        return search_repomd(reader, name, root);
+    if (is_folder && search_folder_has(name, "repomd.xml"))
+        part = "repomd.xml";
+    else if (is_folder && search_ends_with(name, "runtime-reverse") &&
+             search_folder_has(name, "../runtime"))
+        part = "../runtime";
+    if (!part)
+        return 1;
+    if (asprintf(&path, "%s/%s", name, part) < 0)
+        return error_set_memory(&reader->error);
+    result = feed_search(reader, path, root);
+    free(path);
+    return result;
+}
+
 int feed_search(struct feed_reader *reader, const char *name, int *root)
 {
     const struct feed_path path = {.root = AT_FDCWD, .relative = name, .shown = name};
     struct stat status;
+    int result;
 
     *root = -1;
     if (stat(name, &status) != 0)
         return error_set(&reader->error, ERROR_INPUT, "%s: %s", name, strerror(errno));
+    result = search_part(reader, name, S_ISDIR(status.st_mode), root);
+    if (result <= 0)
+        return result;
     if (!S_ISDIR(status.st_mode))
         return search_file(reader, &path);
     *root = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*root < 0)
         return error_set(&reader->error, ERROR_INPUT, "%s: %s", name, strerror(errno));
+    map_clear(&reader->listed, free);
     return search_root(reader, name, *root);
 }

@@ -5,6 +5,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 #include <unistd.h>
 
 #define BLOCK_BYTES 65536
@@ -20,6 +21,24 @@ static bool stream_allow_compression(struct archive *archive)
            archive_read_support_filter_zstd(archive) == ARCHIVE_OK;
 }
 
+/* Returns why the archive can't be read. */
+static const char *stream_reason(struct archive *archive)
+{
+    const char *reason = archive_error_string(archive);
+
+    return reason ? reason : "it is damaged, or cut";
+}
+
+/* Counts the bytes behind the last tag. libsolv collects them, however many there are. */
+static void stream_count_text(struct stream *stream, const char *bytes, size_t n)
+{
+    const char *tag = memrchr(bytes, '<', n);
+
+    stream->text_bytes = tag ? (uint64_t)(bytes + n - tag) : stream->text_bytes + n;
+    if (stream->text_bytes > STREAM_MAX_TEXT)
+        (void)error_set(&stream->error, ERROR_INPUT, "a text in it is too long");
+}
+
 /* Passes on data, and keeps the reason of a failure. */
 static ssize_t stream_read(void *context, char *bytes, size_t size)
 {
@@ -30,9 +49,11 @@ static ssize_t stream_read(void *context, char *bytes, size_t size)
         errno = EIO;
         return -1;
     }
-    n = archive_read_data(stream->archive, bytes, size);
+    n = stream->is_empty ? 0 : archive_read_data(stream->archive, bytes, size);
+    if (n > 0 && stream->is_xml)
+        stream_count_text(stream, bytes, (size_t)n);
     if (n < 0)
-        (void)error_set(&stream->error, ERROR_INPUT, "%s", archive_error_string(stream->archive));
+        (void)error_set(&stream->error, ERROR_INPUT, "%s", stream_reason(stream->archive));
     else if ((uint64_t)n > stream->left_bytes)
         (void)error_set(&stream->error, ERROR_INPUT, "it is too large");
     else
@@ -73,9 +94,10 @@ int stream_open(struct stream *stream, int descriptor, struct error *error)
     stream->descriptor = descriptor;
     if (result == ARCHIVE_OK)
         result = archive_read_next_header(stream->archive, &entry);
-    if (result == ARCHIVE_OK || result == ARCHIVE_EOF)
+    stream->is_empty = result == ARCHIVE_EOF;
+    if (result == ARCHIVE_OK || stream->is_empty)
         return stream_begin(stream, error);
-    (void)error_set(error, ERROR_INPUT, "%s", archive_error_string(stream->archive));
+    (void)error_set(error, ERROR_INPUT, "%s", stream_reason(stream->archive));
     stream_close(stream);
     return ERROR_INPUT;
 }
@@ -87,7 +109,7 @@ static la_ssize_t stream_read_outer(struct archive *archive, void *context, cons
 
     *block = stream->block;
     if (n < 0)
-        archive_set_error(archive, EIO, "%s", archive_error_string(stream->outer));
+        archive_set_error(archive, EIO, "%s", stream_reason(stream->outer));
     return n;
 }
 
@@ -102,7 +124,7 @@ int stream_open_tar(struct stream *stream, struct archive *outer, struct error *
     }
     if (archive_read_open(stream->archive, stream, NULL, stream_read_outer, NULL) == ARCHIVE_OK)
         return 0;
-    (void)error_set(error, ERROR_INPUT, "%s", archive_error_string(stream->archive));
+    (void)error_set(error, ERROR_INPUT, "%s", stream_reason(stream->archive));
     stream_close(stream);
     return ERROR_INPUT;
 }

@@ -6,13 +6,15 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
 struct archive;
 
-/* The most bytes of an index without compression. */
+/* The most bytes of an index without compression, and of a text in XML. */
 #define STREAM_MAX_BYTES ((uint64_t)4 * 1024 * 1024 * 1024)
+#define STREAM_MAX_TEXT ((uint64_t)1024 * 1024)
 
 struct stream {
     FILE *file; /* for reading; NULL: not begun */
@@ -20,7 +22,10 @@ struct stream {
     struct archive *outer; /* borrowed; NULL: the archive reads a descriptor */
     int descriptor;        /* -1: none */
     uint64_t left_bytes;
-    struct error error; /* why reading failed */
+    bool is_empty;
+    bool is_xml;         /* set by the reader: texts between tags have a limit */
+    uint64_t text_bytes; /* since the last tag */
+    struct error error;  /* why reading failed */
     char block[16384];
 };
 

@@ -49,8 +49,9 @@ void twice_free(struct twice_finder *finder)
 /* Replaces the key by what a package manager identifies a package with. */
 static void twice_set_key(struct buffer *key, const struct feed_package *package)
 {
-    const struct text parts[] = {
-        package->name, package->epoch, package->version, package->release, package->arch};
+    const struct text parts[] = {package->name,
+        text_is(package->epoch, "0") ? text_of("") : package->epoch, package->version,
+        package->release, package->arch};
 
     buffer_reset(key, BUFFER_KEEP_BYTES);
     buffer_append_string(key, feed_format_name(package->format));
@@ -89,22 +90,28 @@ static int twice_keep(struct first_file *first, const struct feed_place *place, 
     return 0;
 }
 
-/* Finds the digests of both files, of one kind. An empty text: it is not known. */
-static int twice_find_digests(struct first_file *first, const struct feed_place *place,
-    char digests[2][FEED_DIGEST_BYTES], struct error *error)
+/* Finds the digests of both files, of one kind. An empty text: it is not known. Returns false if a
+ * file can't be read. */
+static bool twice_find_digests(
+    struct first_file *first, const struct feed_place *place, char digests[2][FEED_DIGEST_BYTES])
 {
-    int result = 0;
+    struct error error;
 
     (void)snprintf(digests[1], FEED_DIGEST_BYTES, "%.*s", (int)place->digest.length,
         place->digest.bytes ? place->digest.bytes : "");
     (void)snprintf(digests[0], FEED_DIGEST_BYTES, "%s", first->digest ? first->digest : "");
-    if (first->relative && !feed_digest_is_same_kind(digests[0], digests[1]))
-        result = feed_digest_file(
-            digests[0], first->root, first->relative, digests[1][0] ? digests[1] : NULL, error);
-    if (result == 0 && place->relative && !feed_digest_is_same_kind(digests[0], digests[1]))
-        result = feed_digest_file(
-            digests[1], place->root, place->relative, digests[0][0] ? digests[0] : NULL, error);
-    return result;
+    if (first->relative && (!first->digest || digests[1][0]) &&
+        !feed_digest_is_same_kind(digests[0], digests[1])) {
+        if (feed_digest_file(digests[0], first->root, first->relative,
+                digests[1][0] ? digests[1] : NULL, &error) != 0)
+            return false;
+        if (!first->digest)
+            first->digest = strdup(digests[0]);
+    }
+    if (place->relative && !feed_digest_is_same_kind(digests[0], digests[1]))
+        return feed_digest_file(digests[1], place->root, place->relative,
+                   digests[0][0] ? digests[0] : NULL, &error) == 0;
+    return true;
 }
 
 static int twice_report(struct twice_finder *finder, const struct feed_package *package,
@@ -129,7 +136,6 @@ int twice_add(struct twice_finder *finder, const struct feed_package *package,
 {
     char digests[2][FEED_DIGEST_BYTES];
     struct first_file *first;
-    int result;
 
     twice_set_key(&finder->key, package);
     if (buffer_failed(&finder->key))
@@ -139,10 +145,8 @@ int twice_add(struct twice_finder *finder, const struct feed_package *package,
         return error_set_memory(error);
     if (!first->description)
         return twice_keep(first, place, error);
-    result = twice_find_digests(first, place, digests, error);
-    if (result != 0)
-        return result;
-    if (!feed_digest_is_same_kind(digests[0], digests[1])) {
+    if (!twice_find_digests(first, place, digests) ||
+        !feed_digest_is_same_kind(digests[0], digests[1])) {
         finder->n_not_compared++;
         return 0;
     }

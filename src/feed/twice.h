@@ -23,7 +23,7 @@ struct twice_finder {
     struct map packages; /* the first file of each package */
     STAILQ_HEAD(, twice) found;
     size_t n_found;
-    size_t n_not_compared; /* files whose digests are of different kinds */
+    size_t n_not_compared; /* files that can't be read, or whose digests are of different kinds */
     struct buffer key;
 };
 
@@ -31,7 +31,7 @@ void twice_init(struct twice_finder *finder);
 void twice_free(struct twice_finder *finder);
 
 /* Compares a package with an earlier one of the same name, version and architecture, or keeps it as
- * the first one. Fails with ERROR_MEMORY, and with ERROR_SYSTEM if a file can't be read. */
+ * the first one. Fails with ERROR_MEMORY. */
 ERROR_MUST_CHECK int twice_add(struct twice_finder *finder, const struct feed_package *package,
     const struct feed_place *place, struct error *error);
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """prserv feed check: feeds that the tools of each format have made, compared with a server."""
 
+import gzip
 import json
 import os
 
 import pytest
 
+from fake_upstream import fake_server
 from feed_maker import (
     COMPRESSIONS,
     DEB,
@@ -213,7 +215,10 @@ def test_pkgdata_is_found_by_what_the_server_has(server, tmp_path):
     store(server, [(*M4.key, "a", "9")])
     found = check_json(server, folder, status=1)
     assert keys(found["behind"]) == [(*M4.key, "12")]
-    assert found["behind"][0]["remark"] == "found among the server's keys of the recipe"
+    assert (
+        found["behind"][0]["remark"]
+        == "the server has the version for this pkgarch alone"
+    )
     assert keys(check_json(server, tmp_path, status=1)["behind"]) == [(*M4.key, "12")]
 
 
@@ -221,7 +226,7 @@ def test_pkgdata_whose_pkgarch_nobody_knows_is_unmapped(server, tmp_path):
     folder = make_pkgdata(tmp_path / "qemux86-64", M4)
     assert [
         one["keys"] for one in check_json(server, folder, status=4)["unmapped"]
-    ] == [[{"version": M4.key[0], "pkgarch": None, "server": None}]]
+    ] == [[{"version": M4.key[0], "pkgarch": None, "feed": "12", "server": None}]]
     store(server, [(M4.key[0], "core2-64", "a", "1"), (M4.key[0], "armv7", "a", "1")])
     assert len(check_json(server, folder, status=4)["unmapped"]) == 1
     found = check_json(server, "--pkgarch", "core2-64", folder, status=1)
@@ -262,6 +267,16 @@ def test_a_dash_that_rpm_has_no_room_for(server, tmp_path):
     store(server, [(*package.key, "a", "2")])
     assert keys(check_json(server, tmp_path / "feed", status=1)["behind"]) == [
         (*package.key, "3")
+    ]
+
+
+@needs_tool(*RPM.tools)
+def test_dashes_and_pluses_in_a_version_of_rpm(server, tmp_path):
+    package = Package("uboot", "2024.01-rc4+git", "r0", "9", arch="qemux86_64")
+    make_rpm(tmp_path / "feed", package)
+    store(server, [(*package.key, "a", "3")])
+    assert keys(check_json(server, tmp_path / "feed", status=1)["behind"]) == [
+        (*package.key, "9")
     ]
 
 
@@ -306,12 +321,151 @@ def test_floors_of_keys_that_no_build_uses_are_left_out(server, tmp_path):
     assert keys(check_json(server, feed, status=1)["behind"]) == [(*unused, "5")]
 
 
-def test_a_version_that_differs_behind_a_plus(server, tmp_path):
-    feed = IPK.feed(tmp_path / "feed", Package("linux", "6.6.21", "r0", "5"))
-    key = ("linux-6.6.21+gitAUTOINC+abc-r0", "core2-64")
-    store(server, [(*key, "a", "4"), ("linux-6.6.2-r0", "core2-64", "a", "1")])
+def test_keys_of_longer_versions_are_others(server, tmp_path):
+    """A key that is certain is not replaced by one that looks like it."""
+    packages = Package("foo", "1.0", "r0", "9"), Package("bar", "2.0+dfsg1", "r0", "9")
+    feed = IPK.feed(tmp_path / "feed", *packages)
+    others = [("foo-1.0+git5-r0", "core2-64"), ("bar-2.0+dfsg10-r0", "core2-64")]
+    store(server, [(*other, "a", "20") for other in others])
+    found = check_json(server, "--strict", feed, status=1)
+    assert sorted(keys(found["unknown"])) == sorted(
+        (*package.key, "9") for package in packages
+    )
+
+
+@pytest.mark.parametrize("pr, revision", [("r5.2", "7"), ("r5", "2.7")])
+def test_a_pr_with_a_dot(server, tmp_path, pr, revision):
+    package = Package("foo", "1.0", pr, revision)
+    feed = IPK.feed(tmp_path / "feed", package)
+    store(server, [(*package.key, "a", "2")])
+    assert keys(check_json(server, feed, status=1)["behind"]) == [
+        (*package.key, revision)
+    ]
+    history = make_buildhistory(tmp_path / "history", package)
+    assert keys(check_json(server, history, status=1)["behind"]) == [
+        (*package.key, revision)
+    ]
+
+
+def test_buildhistory_of_recipes_alone(server, tmp_path):
+    folder = tmp_path / "packages" / "core2-64-poky-linux" / "m4"
+    folder.mkdir(parents=True)
+    (folder / "latest").write_text("PV = 1.4.19\nPR = r0.12\n")
+    store(server, [(*M4.key, "a", "9")])
+    assert keys(check_json(server, tmp_path, status=1)["behind"]) == [(*M4.key, "12")]
+
+
+def test_an_empty_index(server, tmp_path):
+    """OE-core makes one in the folder above those of the architectures."""
+    feed = IPK.feed(tmp_path / "feed", M4)
+    (feed / "Packages").touch()
+    (feed / "Packages.gz").write_bytes(gzip.compress(b""))
+    assert check_json(server, feed)["packages"] == 1
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_packages_that_are_in_no_index_are_read(server, tmp_path, kind):
+    feed = kind.feed(tmp_path / "feed", Package("m4", "1.4.19", "r0", "1", arch="i686"))
+    newer = Package("m4", "1.4.19", "r0", "5", arch="i686")
+    kind.make(feed / "i686", newer)
+    store(server, [(*newer.key, "a", "1")])
     found = check_json(server, feed, status=1)
-    assert keys(found["behind"]) == [(*key, "5")]
+    assert (keys(found["behind"]), found["packages"]) == ([(*newer.key, "5")], 2)
+
+
+def test_indexes_with_different_contents_are_all_read(server, tmp_path):
+    feed = IPK.feed(tmp_path / "feed", M4)
+    plain = feed / "core2-64" / "Packages"
+    text = plain.read_bytes()
+    (feed / "core2-64" / "Packages.xz").write_bytes(COMPRESSIONS[".xz"](text))
+    assert check_json(server, feed)["packages"] == 1
+    newer = text.replace(b"-r0.12\n", b"-r0.77\n")
+    (feed / "core2-64" / "Packages.gz").write_bytes(COMPRESSIONS[".gz"](newer))
+    found = check_json(server, feed)
+    assert (keys(found["unknown"]), found["packages"]) == ([(*M4.key, "77")], 2)
+
+
+def test_an_epoch_of_zero_is_none(server, tmp_path):
+    for folder, epoch in ("one", "0"), ("two", ""):
+        make_ipk(
+            tmp_path / folder, Package("m4", "1", "r0", "1", pe=epoch), content=folder
+        )
+    assert len(check_json(server, tmp_path, status=1)["twice"]) == 1
+
+
+def test_digests_of_different_kinds(server, tmp_path):
+    for folder, digest in ("one", "SHA256: aa"), ("two", "MD5Sum: bb"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "Packages").write_text(
+            M4.control("core2-64") + digest + "\n"
+        )
+    assert check_json(server, tmp_path)["not_compared"] == 1
+    assert check_json(server, "--strict", tmp_path, status=1)["twice"] == []
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "<html><body>404</body></html>\n"])
+def test_a_feed_without_packages(server, tmp_path, content):
+    (tmp_path / "Packages").write_text(content)
+    done = prserv_on(server, "feed", "check", tmp_path)
+    assert done.returncode == 4
+    assert "the feed has no packages" in done.stderr
+
+
+@needs_tool(*RPM.tools)
+def test_a_repository_can_be_named_in_several_ways(server, tmp_path):
+    package = Package("m4", "1.4.19", "r0", "12", arch="i686")
+    feed = RPM.feed(tmp_path / "feed", package)
+    for name in ("", "repodata", "repodata/repomd.xml"):
+        assert check_json(server, feed / name)["packages"] == 1
+
+
+def test_the_runtime_folders_of_pkgdata(server, tmp_path):
+    folder = make_pkgdata(tmp_path / "qemux86-64", M4)
+    store(server, [(*M4.key, "a", "9")])
+    for name in ("runtime", "runtime-reverse"):
+        assert keys(check_json(server, folder / name, status=1)["behind"]) == [
+            (*M4.key, "12")
+        ]
+
+
+@pytest.mark.parametrize("names", ["", ",", "a,,b", ",".join(map(str, range(17)))])
+def test_pkgarchs_that_can_not_be_used(server, tmp_path, names):
+    folder = make_pkgdata(tmp_path / "data", M4)
+    done = prserv_on(server, "feed", "check", "--pkgarch", names, folder)
+    assert done.returncode == 2
+    assert "--pkgarch" in done.stderr
+
+
+def test_keys_that_a_search_finds_bring_their_counter(server, tmp_path):
+    package = Package("foo", "1.0+git", "r0", "5")
+    folder = make_pkgdata(tmp_path / "data", package, pkgv="1.0+git7+0123456789")
+    store(
+        server,
+        [(*package.key, "a", "5"), ("AUTOINC-foo-1.0+git-", "core2-64", "b", "6")],
+    )
+    found = check_json(server, folder, status=1)
+    assert keys(found["behind"]) == [("AUTOINC-foo-1.0+git-", "core2-64", "7")]
+
+
+# ---- servers that are odd ----
+
+
+def test_rows_that_can_not_be_used(tmp_path):
+    """Another server may have any rows."""
+    rows = [
+        {"version": M4.key[0], "pkgarch": pkgarch, "checksum": "a", "value": value}
+        for pkgarch, value in [("a", "abc"), ("b", "-1"), ("\x1b[31m", "1"), ("", "1")]
+    ]
+    folder = make_pkgdata(tmp_path / "data", M4)
+
+    def answer(request):
+        export = {"metainfo": {}, "datainfo": rows}
+        return export if "export" in request else {"value": None}
+
+    with fake_server(answer) as fake:
+        done = prserv_on(fake, "feed", "check", folder)
+    assert done.returncode == 4, done
+    assert "\x1b" not in done.stdout
 
 
 @needs_tool(*DEB.tools)

@@ -16,7 +16,6 @@ from feed_maker import (
     IPK,
     RPM,
     Package,
-    make_buildhistory,
     make_ipk,
     make_rpm,
     make_rpm_index,
@@ -25,7 +24,7 @@ from feed_maker import (
     replace_primary,
 )
 from harness import COVERAGE, SANITIZER, clean_environment
-from prserv_command import prserv
+from prserv_command import prserv, prserv_on
 
 pytestmark = needs_feed
 M4 = Package("m4", "1.4.19", "r0", "12", arch="i686")
@@ -65,6 +64,16 @@ def write_index(folder, text):
         (b"Package: \xff\n", 7, "the field Package is not UTF-8"),
         ("Package: " + "x" * 5000 + "\n", 7, "the field Package is too long"),
         (
+            f"Package: {'x' * 300}\nVersion: 1-r0.1\nArchitecture: a\n",
+            7,
+            "the package has a name, version or architecture that is too long or can't be shown",
+        ),
+        (
+            "Package: x\nVersion: 1\u202e-r0.1\nArchitecture: a\n",
+            7,
+            "the package has a name, version or architecture that is too long or can't be shown",
+        ),
+        (
             "Package: x\nVersion: 1\nArchitecture: a\nFilename: ../../x.ipk\n",
             7,
             "Filename leads out of the feed",
@@ -95,7 +104,7 @@ def test_long_lines_that_nobody_needs_are_passed_over(tmp_path):
 
 @pytest.mark.parametrize(
     "version",
-    ["1:", "-", "1-", ":-", "1-r0.", "1-.5", "1-r0..5", "1-..5", "1-r0.007", "r0.5"],
+    ["1:", "-", "1-", ":-", "1-r0.", "1-.5", "1-r0..5", "1-..5", "r0.5"],
 )
 def test_a_version_without_a_revision(tmp_path, version):
     feed = write_index(tmp_path / "feed", GOOD.replace("1.4.19-r0.12", version))
@@ -103,8 +112,14 @@ def test_a_version_without_a_revision(tmp_path, version):
     assert (found["entries"], len(found["without_revision"])) == ([], 1)
 
 
+def test_numbers_that_are_no_revision(tmp_path):
+    feed = write_index(tmp_path / "feed", GOOD.replace("r0.12", "r0.007"))
+    _, said = list_feed(feed, status=4)
+    assert "Packages:1: r0.007 does not end with a revision" in said
+
+
 def test_a_revision_of_any_size(tmp_path):
-    revision = "9" * 1000 + ".1" * 500
+    revision = "9" * 900
     feed = write_index(tmp_path / "feed", GOOD.replace("r0.12", f"r0.{revision}"))
     assert list_feed(feed)[0]["entries"][0]["revision"] == revision
 
@@ -185,7 +200,7 @@ def test_a_repository_with_another_primary(repository):
     primary.write_bytes(gzip.compress(gzip.decompress(primary.read_bytes()) + b"\n"))
     found, said = list_feed(repository, status=2)
     assert "its digest is not the one that repomd.xml names" in said
-    assert found["packages"] == 0
+    assert found["unreadable_files"] == 1
 
 
 @needs_tool(*RPM.tools)
@@ -287,17 +302,86 @@ def test_folders_that_are_very_deep(tmp_path):
     assert "the folder is too deep in others" in said
 
 
-def test_odd_names_in_buildhistory(tmp_path):
-    odd = Package("a\nb", "1", "r0", "1")
-    folder = make_buildhistory(tmp_path, odd)
-    done = prserv("feed", "list", folder)
-    assert "\na\nb" not in done.stdout + done.stderr
+@pytest.mark.parametrize("name", [b"a\nBEHIND fake\x1b[31m", b"bad\xff", b"x" * 255])
+def test_odd_names_of_folders(server, tmp_path, name):
+    folder = tmp_path / "packages" / "all-poky-linux"
+    recipe = os.fsencode(folder) + b"/" + name
+    os.makedirs(recipe + b"/m4")
+    with open(recipe + b"/m4/latest", "w") as file:
+        file.write("PV = 1\nPR = r0\nPKGR = r0.1\n")
+    for words in (["list"], ["check", "--strict"], ["rows"]):
+        done = prserv_on(server, "feed", *words, tmp_path)
+        assert "\nBEHIND" not in done.stdout + done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+        done = prserv_on(server, "--json", "feed", *words, tmp_path)
+        json.loads(done.stdout)
+    assert name[0] == ord("x") or done.returncode == 4
+
+
+def test_a_repository_that_names_a_link(tmp_path):
+    repodata = tmp_path / "feed" / "repodata"
+    repodata.mkdir(parents=True)
+    (repodata / "p.xml").symlink_to("/dev/zero")
+    (repodata / "repomd.xml").write_text(
+        '<repomd xmlns="http://linux.duke.edu/metadata/repo"><data type="primary">'
+        '<location href="repodata/p.xml"/></data></repomd>'
+    )
+    for name in (tmp_path, repodata / "repomd.xml", repodata):
+        assert prserv("feed", "list", name).returncode == 2
+
+
+def test_many_damaged_entries_are_counted(tmp_path):
+    feed = write_index(tmp_path / "feed", "x\n\n" * 10_000)
+    found, said = list_feed(feed, status=4)
+    assert found["unreadable_entries"] == 10_000
+    assert len(said.splitlines()) < 150
+    assert "what else is damaged is only counted" in said
+
+
+def test_an_entry_that_grows_before_the_control_file(tmp_path):
+    with open(tmp_path / "junk", "wb") as file:
+        file.truncate(64 << 20)
+    (tmp_path / "control").write_text(
+        "Package: x\nVersion: 1-r0.1\nArchitecture: all\n"
+    )
+    (tmp_path / "debian-binary").write_text("2.0\n")
+    for words in (
+        ["tar", "-czf", "control.tar.gz", "junk", "control"],
+        ["ar", "-rc", "x.ipk", "debian-binary", "control.tar.gz"],
+    ):
+        subprocess.run(words, cwd=tmp_path, check=True)
+    _, said = list_feed(tmp_path / "x.ipk", status=2)
+    assert "it has no readable control file" in said
+
+
+def test_a_header_of_rpm_that_claims_much(tmp_path):
+    header = bytes([0x8E, 0xAD, 0xE8, 1, 0, 0, 0, 0])
+    file = tmp_path / "x.rpm"
+    file.write_bytes(
+        b"\xed\xab\xee\xdb"
+        + bytes(92)
+        + header
+        + bytes(8)
+        + header
+        + (1).to_bytes(4, "big")
+        + (128 << 20).to_bytes(4, "big")
+    )
+    os.truncate(file, 256 << 20)
+    _, _, megabytes = run_measured("list", file, status=2)
+    assert megabytes < 150
+
+
+def test_a_text_in_xml_without_end(tmp_path):
+    text = b'<metadata xmlns="http://linux.duke.edu/metadata/common"><package><name>'
+    (tmp_path / "primary.xml.gz").write_bytes(gzip.compress(text + b"a" * (8 << 20)))
+    _, said = list_feed(tmp_path / "primary.xml.gz", status=2)
+    assert "a text in it is too long" in said
 
 
 # ---- sizes ----
 
 
-def run_measured(*words):
+def run_measured(*words, status=0):
     """Runs prserv-feed. Returns its output, seconds, and the largest size in memory, in MB."""
     begin = time.monotonic()
     child = subprocess.Popen(
@@ -307,9 +391,9 @@ def run_measured(*words):
         text=True,
     )
     output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0
+    _, ended, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(ended)
+    assert child.returncode == status
     return output, time.monotonic() - begin, usage.ru_maxrss / 1024
 
 

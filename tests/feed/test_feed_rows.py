@@ -9,10 +9,12 @@ import pytest
 from feed_maker import (
     FORMATS,
     IPK,
+    RPM,
     Package,
     make_buildhistory,
     make_pkgdata,
     needs_feed,
+    needs_tool,
 )
 from prserv_command import prserv, prserv_on
 from rows import rows_of, store
@@ -107,6 +109,64 @@ def test_pkgdata_of_several_architectures(server, tmp_path):
     assert raise_server(server, tmp_path, *words) == 0
     done = prserv_on(server, "--json", "feed", "check", "--strict", *words)
     assert done.returncode == 0, done
+
+
+def test_a_pr_with_a_dot_comes_back(server, tmp_path):
+    package = Package("foo", "1.0", "r5.2", "7")
+    raise_server(server, tmp_path, IPK.feed(tmp_path / "feed", package))
+    assert_next_is_greater(server, package)
+
+
+@needs_tool(*RPM.tools)
+def test_versions_of_rpm_with_dashes_come_back(server, tmp_path):
+    packages = [
+        Package("uboot", "2024.01-rc4+git", "r0", "9", arch="qemux86_64"),
+        Package("tun", "1.0", "r0", "9", arch="a-b-c_d"),
+    ]
+    raise_server(server, tmp_path, RPM.feed(tmp_path / "feed", *packages))
+    for package in packages:
+        assert_next_is_greater(server, package)
+
+
+def test_what_may_have_another_key_is_said(server, tmp_path):
+    feed = tmp_path / "feed"
+    feed.mkdir()
+    (feed / "Packages").write_text(
+        "Package: libq1\nVersion: 1.0-r0.9\nArchitecture: all\n"
+    )
+    done = prserv_on(server, "feed", "rows", feed)
+    assert done.returncode == 4
+    assert "libq1-1.0-r0: the package does not tell enough of its key" in done.stderr
+
+
+def test_all_keys_for_another_release(server, tmp_path):
+    package = Package("foo", "1.0+git3+0123456789", "r1", "5.6", pe="2")
+    key, counter = AUTOINC_KEYS[0]
+    store(server, [(key, "core2-64", "a", "5.6"), (counter, "core2-64", "b", "3")])
+    feed = IPK.feed(tmp_path / "feed", package)
+    assert raise_server(server, tmp_path, feed) == 0
+    assert raise_server(server, tmp_path, feed, "--all-keys") > 0
+    for key, counter in AUTOINC_KEYS:
+        assert server.get_pr(counter, "core2-64", "AUTOINC+abcdef") in ("4", "5")
+        assert number(server.get_pr(key, "core2-64", f"c{counter}")) > [5, 6]
+
+
+def test_a_check_after_rows_is_quick(server, tmp_path):
+    """Each key has a floor then; which of them builds use is asked for all together."""
+    feed = tmp_path / "feed"
+    feed.mkdir()
+    (feed / "Packages").write_text(
+        "\n".join(
+            Package(f"p{i}", "1.0+git3+0123456789", "r1", "5").control("all")
+            for i in range(2000)
+        )
+    )
+    raise_server(server, tmp_path, feed)
+    done = prserv_on(server, "--json", "feed", "check", "--strict", feed)
+    assert done.returncode == 0, done
+    with server.client() as client:
+        requests = client.ask({"get-stats": {}})["requests"]
+    assert requests["export"]["count"] < 20
 
 
 def test_a_margin_is_added_to_the_last_number(server, tmp_path):

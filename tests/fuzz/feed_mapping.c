@@ -40,13 +40,15 @@ static void check_keys(
 {
     const struct text recipe = text_not_null(buffer_text(&mapping->recipe));
 
-    REQUIRE(keys->n_versions >= 1 && keys->n_versions <= MAPPING_MAX_VERSIONS / 2);
+    REQUIRE(keys->n_versions >= 1 && keys->n_versions <= MAPPING_MAX_VERSIONS);
     REQUIRE(keys->n_pkgarchs <= MAPPING_MAX_PKGARCHS);
-    REQUIRE(keys->n_autoinc <= keys->n_versions);
-    REQUIRE(revision_is_valid(keys->revision.bytes, keys->revision.length));
     REQUIRE(!keys->is_certain || (keys->n_versions == 1 && keys->n_pkgarchs == 1));
-    for (size_t i = 0; i < keys->n_versions; i++)
-        REQUIRE(begins_with(&keys->versions[i], prefix, recipe));
+    for (size_t i = 0; i < keys->n_versions; i++) {
+        const struct text revision = keys->versions[i].revision;
+
+        REQUIRE(begins_with(&keys->versions[i].text, prefix, recipe));
+        REQUIRE(revision_is_valid(revision.bytes, revision.length));
+    }
 }
 
 static void check_package(const struct feed_package *package, struct mapping *mapping)

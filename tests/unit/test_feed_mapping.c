@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From a package to the keys that a build may have used. */
 #include "feed/mapping.h"
+#include "feed/split.h"
 
 #include "unit.h"
 
@@ -12,7 +13,7 @@ static void assert_split(const char *release, const char *pr, const char *revisi
     struct text found_revision;
     bool is_certain = true;
 
-    assert_true(mapping_split_release(text_of(release), &found_pr, &found_revision, &is_certain));
+    assert_true(split_release(text_of(release), &found_pr, &found_revision, &is_certain));
     assert_true(text_is(found_pr, pr));
     assert_true(text_is(found_revision, revision));
     assert_int_equal(is_certain, certain);
@@ -31,15 +32,14 @@ static void test_pr_ends_before_the_last_dotted_numbers(void **state)
 
 static void test_a_release_without_a_revision(void **state)
 {
-    static const char *const releases[] = {
-        "", "r0", "r0.", ".7", "r0..7", "r0.x", "r0.07", "7", "r0.7.08"};
+    static const char *const releases[] = {"", "r0", "r0.", ".7", "r0..7", "r0.x", "7"};
     struct text pr;
     struct text revision;
     bool certain = true;
 
     (void)state;
     for (size_t i = 0; i < sizeof releases / sizeof *releases; i++)
-        assert_false(mapping_split_release(text_of(releases[i]), &pr, &revision, &certain));
+        assert_false(split_release(text_of(releases[i]), &pr, &revision, &certain));
 }
 
 static void test_a_version_that_may_hold_autoinc(void **state)
@@ -51,27 +51,48 @@ static void test_a_version_that_may_hold_autoinc(void **state)
     struct text source;
 
     (void)state;
-    assert_true(mapping_split_autoinc(
-        text_of("1.0+git13+0123abcdef_89abcdef01"), &before, &number, &source));
+    assert_true(
+        split_autoinc(text_of("1.0+git13+0123abcdef_89abcdef01"), &before, &number, &source));
     assert_true(text_is(before, "1.0+git"));
     assert_true(text_is(number, "13"));
     assert_true(text_is(source, "0123abcdef_89abcdef01"));
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        assert_false(mapping_split_autoinc(text_of(others[i]), &before, &number, &source));
+        assert_false(split_autoinc(text_of(others[i]), &before, &number, &source));
 }
 
-/* Checks the keys, which are separated by blanks. */
-static void assert_texts(const struct buffer *list, size_t n, const char *expected)
+/* Appends a text and a blank. */
+static void append(struct buffer *all, const struct buffer *text)
+{
+    buffer_append_text(all, buffer_text(text));
+    buffer_append_string(all, " ");
+}
+
+/* Checks texts that were appended. */
+static void assert_appended(struct buffer *all, const char *expected)
+{
+    const size_t length = all->length > 0 ? all->length - 1 : 0;
+
+    buffer_append_string(all, "");
+    assert_true(text_is((struct text){all->bytes ? all->bytes : "", length}, expected));
+    buffer_free(all);
+}
+
+static void assert_versions(const struct mapping_keys *keys, const char *expected)
 {
     struct buffer all = BUFFER_EMPTY;
 
-    for (size_t i = 0; i < n; i++) {
-        buffer_append_string(&all, i > 0 ? " " : "");
-        buffer_append_text(&all, buffer_text(&list[i]));
-    }
-    buffer_append(&all, "", 1);
-    assert_string_equal(all.bytes, expected);
-    buffer_free(&all);
+    for (size_t i = 0; i < keys->n_versions; i++)
+        append(&all, &keys->versions[i].text);
+    assert_appended(&all, expected);
+}
+
+static void assert_pkgarchs(const struct mapping_keys *keys, const char *expected)
+{
+    struct buffer all = BUFFER_EMPTY;
+
+    for (size_t i = 0; i < keys->n_pkgarchs; i++)
+        append(&all, &keys->pkgarchs[i]);
+    assert_appended(&all, expected);
 }
 
 static void assert_keys(
@@ -82,10 +103,10 @@ static void assert_keys(
     if (!package.release.bytes)
         package.release = text_of("r1.7");
     assert_int_equal(mapping_find(&mapping, &package), MAPPING_DONE);
-    assert_texts(mapping.revision.versions, mapping.revision.n_versions, versions);
-    assert_texts(mapping.revision.pkgarchs, mapping.revision.n_pkgarchs, pkgarchs);
+    assert_versions(&mapping.revision, versions);
+    assert_pkgarchs(&mapping.revision, pkgarchs);
     assert_int_equal(mapping.has_counter, counters[0] != '\0');
-    assert_texts(mapping.counter.versions, mapping.counter.n_versions, counters);
+    assert_versions(&mapping.counter, counters);
     mapping_free(&mapping);
 }
 static void test_a_package_of_opkg(void **state)
@@ -136,7 +157,7 @@ static void test_a_package_of_rpm(void **state)
                     .recipe = TEXT("m4"),
                     .version = TEXT("1"),
                     .arch = TEXT("a_b_c_d")},
-        "m4-1-r1", "a-b-c-d a_b_c_d", "");
+        "m4-1-r1", "a-b-c-d a_b-c-d a-b_c-d a_b_c-d a-b-c_d a_b-c_d a-b_c_d a_b_c_d", "");
     assert_keys(
         (struct feed_package){
             .format = FEED_RPM, .recipe = TEXT("m4"), .version = TEXT("1"), .arch = TEXT("noarch")},
@@ -184,6 +205,31 @@ static void test_what_a_build_keeps(void **state)
         "x-1-r0", "core2-64 core2-64-poky", "");
 }
 
+static void test_pr_may_have_a_dot(void **state)
+{
+    (void)state;
+    assert_keys((struct feed_package){.format = FEED_IPK,
+                    .recipe = TEXT("x"),
+                    .version = TEXT("1"),
+                    .release = TEXT("r5.2.7"),
+                    .arch = TEXT("all")},
+        "x-1-r5 x-1-r5.2", "all", "");
+}
+
+static void test_numbers_that_are_no_revision(void **state)
+{
+    struct mapping mapping = {.has_counter = false};
+    const struct feed_package package = {.format = FEED_IPK,
+        .recipe = TEXT("x"),
+        .version = TEXT("1"),
+        .release = TEXT("r0.07"),
+        .arch = TEXT("all")};
+
+    (void)state;
+    assert_int_equal(mapping_find(&mapping, &package), MAPPING_INVALID);
+    mapping_free(&mapping);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +241,8 @@ int main(void)
         cmocka_unit_test(test_a_package_of_rpm),
         cmocka_unit_test(test_a_version_with_a_number_of_autoinc),
         cmocka_unit_test(test_what_a_build_keeps),
+        cmocka_unit_test(test_pr_may_have_a_dot),
+        cmocka_unit_test(test_numbers_that_are_no_revision),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
