@@ -68,7 +68,7 @@ _prserv() {
         case $action in
         "") options="$options --version" ;;
         check) options="$options --verbose --strict --pkgarch" ;;
-        rows) options="$options --output --format --margin --offline --pkgarch" ;;
+        rows) options="$options --output --format --margin --all-keys --offline --pkgarch" ;;
         list) options="$options --pkgarch" ;;
         esac
         ;;
