@@ -16,7 +16,7 @@ static bool subprogram_find_beside(char path[PATH_MAX], const char *program)
 
     if (!slash || slash + 1 + strlen(program) >= path + PATH_MAX)
         return false;
-    (void)strcpy(slash + 1, program);
+    memcpy(slash + 1, program, strlen(program) + 1);
     return true;
 }
 

@@ -194,7 +194,7 @@ static int feed_add_mapped(struct feed *feed, const struct feed_place *place, st
 
     if (result == 0 && feed->mapping.has_counter)
         result = feed_add_keys(feed, &feed->mapping.counter, place, &counter, error);
-    if (counter) {
+    if (entry && counter) {
         counter->is_counter = true;
         entry->counter = counter;
     }

@@ -25,7 +25,7 @@ int feed_load(
                 "%s: no index, package or data of a build was found", names[n_roots - 1]);
     }
     progress_clear(&reader.progress);
-    for (int i = 0; i < n_roots; i++) {
+    for (int i = 0; roots && i < n_roots; i++) {
         if (roots[i] >= 0)
             (void)close(roots[i]);
     }

@@ -6,7 +6,7 @@
 #include "feed/stanza.h"
 #include "feed/stream.h"
 
-#include <stdlib.h>
+#include <ctype.h>
 
 enum control_field {
     PACKAGE,
@@ -142,8 +142,7 @@ static void packages_index_set_digest(struct buffer *digest, const struct stanza
             continue;
         buffer_append_string(digest, kinds[i].kind);
         for (size_t j = 0; j < value.length; j++) {
-            const char byte = value.bytes[j];
-            const char lower = byte >= 'A' && byte <= 'F' ? (char)(byte - 'A' + 'a') : byte;
+            const char lower = (char)tolower((unsigned char)value.bytes[j]);
 
             buffer_append(digest, &lower, 1);
         }

@@ -298,7 +298,7 @@ int read_repomd(struct feed_reader *reader, const struct feed_path *path)
 #define HEADER_BYTES 16 /* before the entries of a header */
 #define ENTRY_BYTES 16
 #define MAX_ENTRIES 65536
-#define MAX_HEADER_BYTES (16u * 1024 * 1024)
+#define MAX_HEADER_BYTES ((uint64_t)16 * 1024 * 1024)
 
 static uint64_t rpm_file_number(const unsigned char *bytes)
 {

@@ -22,7 +22,7 @@
 #define FRAME_HEADER_BYTES 24
 #define COMMIT_AT 4 /* in the header of a frame: the size of the database, if the frame commits */
 #define COMMIT_BYTES 4
-#define EXTEND_BYTES (1024 * 1024)
+#define EXTEND_BYTES ((sqlite3_int64)1024 * 1024)
 
 void wal_writes_open(struct wal_writes *writes, sqlite3_file *file, const sqlite3_io_methods *usual)
 {
