@@ -28,7 +28,7 @@ struct rows {
     const char *margin;
     bool offline;
     struct map by_key;
-    STAILQ_HEAD(, floor_row) floors;
+    STAILQ_HEAD(floor_rows, floor_row) floors;
     struct buffer key;
     size_t n_floors;
     size_t n_doubtful; /* entries with a row for each key that they may have */

@@ -138,10 +138,10 @@ static bool search_is_same(const struct search *search, const struct search_fold
 {
     char *paths[2] = {NULL, NULL};
     char *shown[2] = {NULL, NULL};
-    const bool has_paths = search_join(folder, first, &paths[0], &shown[0]) &
-                           search_join(folder, second, &paths[1], &shown[1]);
-    const bool is_same = has_paths && index_is_same(search->root, paths[0], paths[1]);
+    bool is_same = search_join(folder, first, &paths[0], &shown[0]);
 
+    is_same = search_join(folder, second, &paths[1], &shown[1]) && is_same &&
+              index_is_same(search->root, paths[0], paths[1]);
     for (int i = 0; i < 2; i++) {
         free(paths[i]);
         free(shown[i]);

@@ -21,7 +21,7 @@ struct twice {
 
 struct twice_finder {
     struct map packages; /* the first file of each package */
-    STAILQ_HEAD(, twice) found;
+    STAILQ_HEAD(twice_list, twice) found;
     size_t n_found;
     size_t n_not_compared; /* files that can't be read, or whose digests are of different kinds */
     struct buffer key;
