@@ -65,15 +65,6 @@ static void rpm_split_version(struct feed_package *package, const char *evr)
     }
 }
 
-static bool rpm_is_plain(struct text text)
-{
-    for (size_t i = 0; i < text.length; i++) {
-        if ((unsigned char)text.bytes[i] < ' ' || text.bytes[i] == 127)
-            return false;
-    }
-    return text_is_utf8(text);
-}
-
 /* Makes a package of what libsolv knows. Returns NULL, or what is wrong with it. */
 static const char *rpm_read(Pool *pool, Solvable *solvable, struct feed_package *package)
 {
@@ -87,10 +78,6 @@ static const char *rpm_read(Pool *pool, Solvable *solvable, struct feed_package 
     package->source = package->recipe;
     if (package->name.length == 0 || package->version.length == 0 || package->arch.length == 0)
         return "the package has no name, no version or no architecture";
-    if (!rpm_is_plain(package->name) || !rpm_is_plain(package->arch) ||
-        !rpm_is_plain(package->epoch) || !rpm_is_plain(package->version) ||
-        !rpm_is_plain(package->release) || !rpm_is_plain(package->recipe))
-        return "the package has a text that is not UTF-8, or has control characters";
     return NULL;
 }
 
