@@ -71,6 +71,9 @@ static _Noreturn void become(const struct servers *servers, const struct server 
         (void)snprintf(upstream, sizeof upstream, "127.0.0.1:%u", servers->ports[server->database]);
         words[n_words++] = "--upstream";
         words[n_words++] = upstream;
+        /* A network that drops a question keeps it waiting that long; the check gives up later. */
+        words[n_words++] = "--patience";
+        words[n_words++] = "10";
     }
     if (server->read_only)
         words[n_words++] = "--read-only";
