@@ -7,6 +7,7 @@ import lzma
 import os
 import resource
 import subprocess
+import sys
 import time
 
 import pytest
@@ -381,20 +382,29 @@ def test_a_text_in_xml_without_end(tmp_path):
 # ---- sizes ----
 
 
+MEASURE = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(status)
+"""
+
+
 def run_measured(*words, status=0):
-    """Runs prserv-feed. Returns its output, seconds, and the largest size in memory, in MB."""
+    """Runs prserv-feed. Returns its output, seconds, and the largest size in memory, in MB.
+
+    A small process starts it: at first, a process has the size of the one that starts it.
+    """
     begin = time.monotonic()
-    child = subprocess.Popen(
-        [str(FEED_PROGRAM), *map(str, words)],
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(FEED_PROGRAM), *map(str, words)],
         env=clean_environment(),
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
-    output = child.stdout.read()
-    _, ended, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(ended)
-    assert child.returncode == status
-    return output, time.monotonic() - begin, usage.ru_maxrss / 1024
+    seconds = time.monotonic() - begin
+    assert done.returncode == status, done.stderr
+    return done.stdout, seconds, int(done.stderr.split()[-1]) / 1024
 
 
 def large_index(path, packages):
