@@ -38,6 +38,12 @@ static inline struct text text_from(struct text text, size_t at)
     return (struct text){.bytes = text.bytes + at, .length = text.length - at};
 }
 
+/* Returns the first bytes of the text. */
+static inline struct text text_first(struct text text, size_t length)
+{
+    return (struct text){.bytes = text.bytes, .length = length};
+}
+
 static inline bool text_equal(struct text a, struct text b)
 {
     return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
@@ -63,6 +69,13 @@ static inline bool text_starts_with(struct text text, const char *string)
     const size_t length = strlen(string);
 
     return text.length >= length && memcmp(text.bytes, string, length) == 0;
+}
+
+static inline bool text_ends_with(struct text text, const char *string)
+{
+    const size_t length = strlen(string);
+
+    return text.length >= length && memcmp(text.bytes + text.length - length, string, length) == 0;
 }
 
 /* Returns the text without the white space at both ends, borrowed. */

@@ -7,9 +7,11 @@
 #include "version.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MAX_OPTIONS 24
 #define DEFAULT_SERVER "127.0.0.1:8585"
@@ -213,4 +215,32 @@ bool cli_parse(struct cli *cli, int argc, char **argv, const struct cli_syntax *
         arguments->status =
             cli_usage_error(cli, "wrong number of arguments: %s", cli->command->arguments);
     return arguments->status == CLI_OK;
+}
+
+/* ---- commands ---- */
+
+int cli_run_command(struct cli *cli, const struct cli_command *const *commands, size_t n_commands,
+    void (*print_help)(void), int argc, char **argv)
+{
+    bool version = false;
+    const struct cli_option options[] = {{"version", &version, NULL}, {NULL, NULL, NULL}};
+    const struct cli_syntax syntax = {
+        .options = options, .max_arguments = INT_MAX, .print_help = print_help};
+    struct cli_arguments arguments;
+
+    if (!cli_parse(cli, argc, argv, &syntax, &arguments))
+        return arguments.status;
+    if (version) {
+        cli_print_version(cli);
+        return CLI_OK;
+    }
+    if (arguments.n == 0)
+        return cli_usage_error(cli, "no command was given");
+    for (size_t i = 0; i < n_commands; i++) {
+        if (strcmp(commands[i]->name, arguments.items[0]) == 0) {
+            cli->command = commands[i];
+            return cli->command->run(cli, arguments.n, arguments.items);
+        }
+    }
+    return cli_usage_error(cli, "unknown command '%s'", arguments.items[0]);
 }

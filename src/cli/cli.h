@@ -4,6 +4,7 @@
 #define PRSERV_CLI_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum cli_status {
     CLI_OK = 0,
@@ -92,5 +93,10 @@ __attribute__((format(printf, 2, 3))) int cli_usage_error(
     const struct cli *cli, const char *format, ...);
 
 void cli_print_version(const struct cli *cli);
+
+/* Reads the options of a program with commands, and runs the command that the first argument names.
+ * Returns its exit status, or CLI_USAGE after reporting that there is none. */
+int cli_run_command(struct cli *cli, const struct cli_command *const *commands, size_t n_commands,
+    void (*print_help)(void), int argc, char **argv);
 
 #endif

@@ -43,13 +43,6 @@ static int export_cmd_fail(const struct exporter *exporter, int status)
 
 /* ---- options ---- */
 
-static bool export_cmd_ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-
-    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
-}
-
 static bool export_cmd_is_stdout(const struct export_options *options)
 {
     return !options->file || strcmp(options->file, "-") == 0;
@@ -63,9 +56,9 @@ static const char *export_cmd_choose_format(
         return options->format;
     if (export_cmd_is_stdout(options))
         return cli->json ? "json" : "conf";
-    if (export_cmd_ends_with(options->file, ".json"))
+    if (text_ends_with(text_of(options->file), ".json"))
         return "json";
-    return export_cmd_ends_with(options->file, ".csv") ? "csv" : "conf";
+    return text_ends_with(text_of(options->file), ".csv") ? "csv" : "conf";
 }
 
 /* Returns whether the export tells the greatest value of each package. It does not if it has all

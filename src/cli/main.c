@@ -3,9 +3,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
-#include <limits.h>
 #include <stdio.h>
-#include <string.h>
 
 static const struct cli_command *const commands[] = {&command_ping, &command_get, &command_test,
     &command_max, &command_export, &command_import, &command_diff, &command_floor, &command_migrate,
@@ -41,35 +39,11 @@ static void cli_main_print_help(void)
         "command line or a file that it names can't be used, 3 no connection.\n");
 }
 
-static int cli_main_run(struct cli *cli, int argc, char **argv)
-{
-    bool version = false;
-    const struct cli_option options[] = {{"version", &version, NULL}, {NULL, NULL, NULL}};
-    const struct cli_syntax syntax = {
-        .options = options, .max_arguments = INT_MAX, .print_help = cli_main_print_help};
-    struct cli_arguments arguments;
-
-    if (!cli_parse(cli, argc, argv, &syntax, &arguments))
-        return arguments.status;
-    if (version) {
-        cli_print_version(cli);
-        return CLI_OK;
-    }
-    if (arguments.n == 0)
-        return cli_usage_error(cli, "no command was given");
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(commands[i]->name, arguments.items[0]) == 0) {
-            cli->command = commands[i];
-            return cli->command->run(cli, arguments.n, arguments.items);
-        }
-    }
-    return cli_usage_error(cli, "unknown command '%s'", arguments.items[0]);
-}
-
 int main(int argc, char **argv)
 {
     struct cli cli;
 
     cli_init(&cli, "prserv");
-    return cli_finish(&cli, cli_main_run(&cli, argc, argv));
+    return cli_finish(
+        &cli, cli_run_command(&cli, commands, N_COMMANDS, cli_main_print_help, argc, argv));
 }

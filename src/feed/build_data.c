@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a build keeps of its packages: tmp/pkgdata and buildhistory. */
+/* Reads the data that builds keep about their packages: tmp/pkgdata and buildhistory. */
 #include "feed/reader.h"
 #include "feed/stanza.h"
 

@@ -62,8 +62,8 @@ static void check_mark_counters(const struct check *check)
     }
 }
 
-/* Returns whether nothing is to be said of a counter: its number is none of AUTOINC, or its
- * packages are reported already. */
+/* Returns whether an entry is a counter that need not be reported: its number does not come from
+ * AUTOINC, or its packages are reported already. */
 static bool check_is_left_out(const struct feed_entry *entry)
 {
     return entry->match == FEED_NO_COUNTER ||
@@ -276,12 +276,11 @@ const struct cli_command command_feed_check = {
     .help =
         "      --verbose       also print AHEAD: the server has given more than the feed shows,\n"
         "                      and EVEN: it has the feed's greatest\n"
-        "      --strict        UNKNOWN, too, makes the exit status 1, and so do files that can't "
-        "be\n"
+        "      --strict        exit with status 1 also for UNKNOWN, and for files that can't be\n"
         "                      compared\n"
-        "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it; several "
-        "are\n"
-        "                      separated by commas\n"
+        "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it; "
+        "separate\n"
+        "                      several ones with commas\n"
         "      --json          print one object, with a list for each kind\n"
         "\n"
         "Prints a line for each key whose packages need attention, and a summary:\n"
@@ -293,7 +292,7 @@ const struct cli_command command_feed_check = {
         "  UNMAPPED  it is not certain for which key the server gave the revision\n"
         "\n"
         "Exit status: 0 none is BEHIND or TWICE, 1 one is, 2 the command line or a file of the\n"
-        "feed can't be used, 3 no connection, 4 only packages that are UNMAPPED, or entries that\n"
-        "can't be read.\n",
+        "feed can't be used, 3 no connection, 4 packages are UNMAPPED, entries can't be read, or\n"
+        "there are no packages.\n",
     .run = check_run,
 };

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a feed holds: the revisions that its packages show, and files that contradict each other.
+/* The contents of a feed: the revisions of its packages, and files that contradict each other.
  *
- * The packages of a recipe share their revision, so they are put together in one entry. One
- * thread. */
+ * All packages of a recipe have the same revision, so they share one entry. One thread. */
 #ifndef PRSERV_FEED_H
 #define PRSERV_FEED_H
 

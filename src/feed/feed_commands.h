@@ -10,8 +10,8 @@
 #include <limits.h>
 #include <stdio.h>
 
-/* An exit status beside those of enum cli_status: packages could not be mapped to keys, or entries
- * not be read. */
+/* An exit status beside those of enum cli_status: some packages could not be mapped to keys, some
+ * entries could not be read, or there are no packages. */
 #define FEED_INCOMPLETE 4
 
 extern const struct cli_command command_feed_check;

@@ -112,15 +112,16 @@ const struct cli_command command_feed_list = {
     .arguments = "FEED... [--pkgarch ARCH]",
     .summary = "print what a feed holds: recipe, version key, pkgarch, revision, files",
     .help =
-        "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it; several "
-        "are\n"
-        "                      separated by commas\n"
+        "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it; "
+        "separate\n"
+        "                      several ones with commas\n"
         "      --json          print one object\n"
         "\n"
         "No server is asked. Where a package does not tell its key, each key that it may have is\n"
         "printed. A key with AUTOINC is the one of the number in the version.\n"
         "\n"
-        "Exit status: 0, 2 the command line or a file of the feed can't be used, 4 entries can't\n"
-        "be read.\n",
+        "Exit status: 0 success, 2 the command line or a file of the feed can't be used, 4 "
+        "entries\n"
+        "can't be read, or there are no packages.\n",
     .run = list_run,
 };

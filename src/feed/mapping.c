@@ -64,7 +64,7 @@ static void mapping_end_version(struct mapping_keys *keys)
     keys->n_versions++;
 }
 
-/* What is known of a version key. */
+/* The known parts of a version key. */
 struct key_parts {
     struct text recipe;
     struct text epoch; /* PE; empty: none */
@@ -196,10 +196,10 @@ static void mapping_find_history_pkgarch(struct mapping_keys *keys, struct text 
 
     if (!end)
         end = memrchr(folder.bytes, '-', folder.length);
-    arch = end ? split_first(folder, (size_t)(end - folder.bytes)) : folder;
+    arch = end ? text_first(folder, (size_t)(end - folder.bytes)) : folder;
     dash = memrchr(arch.bytes, '-', arch.length);
     if (dash)
-        mapping_add_pkgarch(keys, split_first(arch, (size_t)(dash - arch.bytes)));
+        mapping_add_pkgarch(keys, text_first(arch, (size_t)(dash - arch.bytes)));
     mapping_add_pkgarch(keys, arch);
     if (keys->n_pkgarchs > 1)
         keys->is_certain = false;
@@ -213,7 +213,7 @@ static void mapping_find_pkgdata_pkgarch(struct mapping_keys *keys, struct text 
         const size_t length = comma ? (size_t)(comma - list.bytes) : list.length;
 
         if (length > 0)
-            mapping_add_pkgarch(keys, split_first(list, length));
+            mapping_add_pkgarch(keys, text_first(list, length));
         list = text_from(list, length + (comma != NULL));
     }
     if (keys->n_pkgarchs != 1)
@@ -277,7 +277,7 @@ static enum mapping_result mapping_find_behind_pr(
     if (length == 0)
         return MAPPING_NO_REVISION;
     choice->pr = package->pr;
-    choice->revision = split_first(text_from(rest, 1), length - 1);
+    choice->revision = text_first(text_from(rest, 1), length - 1);
     return revision_is_valid(choice->revision.bytes, choice->revision.length) ? MAPPING_DONE
                                                                               : MAPPING_INVALID;
 }
@@ -344,7 +344,7 @@ static void mapping_add_known_version(
     static const struct text none = {.bytes = ""};
     const struct text pv = package->pv;
     const char *autoinc = memmem(pv.bytes, pv.length, AUTOINC, sizeof AUTOINC - 1);
-    const struct text known = autoinc ? split_first(pv, (size_t)(autoinc - pv.bytes)) : pv;
+    const struct text known = autoinc ? text_first(pv, (size_t)(autoinc - pv.bytes)) : pv;
     struct text before;
     struct text number;
     struct text source;

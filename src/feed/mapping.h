@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From a package to the keys of the PR server's table.
+/* Maps packages to the keys of the PR server's table.
  *
  * OE-core asks the server with the version PN-[PE_]PV-PR and the pkgarch PACKAGE_ARCH, and writes
  * the answer behind PR: PKGR is PR.ANSWER. A package does not always tell all of these. Then there

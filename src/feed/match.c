@@ -119,7 +119,7 @@ static void match_settle(const struct matching *matching, struct feed_entry *ent
 
 /* ---- several keys ---- */
 
-/* Notices a row that is no floor. */
+/* Notes that a key has contents, if the row is not a floor. */
 static int match_on_content(void *context, const struct prserv_row *received)
 {
     struct matching *matching = context;

@@ -14,8 +14,7 @@
 int feed_match_server(
     struct feed *feed, const struct cli *cli, struct prserv *server, size_t *n_refused);
 
-/* Returns how the key was found, for people: "found among the server's keys"; NULL: nothing was in
- * doubt. */
+/* Returns how the key was found, as a part of a sentence for people. NULL: nothing was in doubt. */
 const char *feed_match_remark(const struct feed_entry *entry);
 
 #endif

@@ -121,17 +121,10 @@ static int package_file_read_archive(struct feed_reader *reader, const struct fe
 
 /* ---- all formats ---- */
 
-static bool package_file_ends_with(const char *name, const char *end)
-{
-    const size_t length = strlen(name);
-
-    return length > strlen(end) && strcmp(name + length - strlen(end), end) == 0;
-}
-
 bool package_file_has_name(const char *name)
 {
-    return package_file_ends_with(name, ".ipk") || package_file_ends_with(name, ".opk") ||
-           package_file_ends_with(name, ".deb") || package_file_ends_with(name, ".rpm");
+    return text_ends_with(text_of(name), ".ipk") || text_ends_with(text_of(name), ".opk") ||
+           text_ends_with(text_of(name), ".deb") || text_ends_with(text_of(name), ".rpm");
 }
 
 int read_package_file(struct feed_reader *reader, const struct feed_path *path)
@@ -141,11 +134,11 @@ int read_package_file(struct feed_reader *reader, const struct feed_path *path)
 
     if (descriptor < 0)
         return 0;
-    if (package_file_ends_with(path->relative, ".rpm"))
+    if (text_ends_with(text_of(path->relative), ".rpm"))
         result = rpm_file_read(reader, path, descriptor);
     else
         result = package_file_read_archive(reader, path,
-            package_file_ends_with(path->relative, ".deb") ? FEED_DEB : FEED_IPK, descriptor);
+            text_ends_with(text_of(path->relative), ".deb") ? FEED_DEB : FEED_IPK, descriptor);
     (void)close(descriptor);
     return result;
 }

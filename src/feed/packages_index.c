@@ -37,13 +37,6 @@ static const struct stanza_field control_fields[N_FIELDS] = {
     [MD5SUM] = {.name = "MD5sum"},
 };
 
-static bool control_ends_with(struct text text, const char *end)
-{
-    const size_t length = strlen(end);
-
-    return text.length >= length && text_is(text_from(text, text.length - length), end);
-}
-
 /* Splits a version, [epoch:]version[-release]. */
 static void control_split_version(struct feed_package *package, struct text text)
 {
@@ -111,7 +104,7 @@ const char *control_read(const struct stanza_field *fields, enum feed_format for
         return "the package has no Architecture";
     if (control_leads_out(file))
         return "Filename leads out of the feed";
-    if (control_ends_with(file, ".deb") || (file.length == 0 && package->pkgarch.length > 0))
+    if (text_ends_with(file, ".deb") || (file.length == 0 && package->pkgarch.length > 0))
         package->format = FEED_DEB;
     control_split_version(package, fields[VERSION].value);
     package->folder = control_folder(file);

@@ -33,8 +33,8 @@ struct feed_reader {
     struct error error;  /* why a function failed */
 };
 
-/* Report an entry, and a file; after many reports they are only counted. line 0: it has none.
- * Return 0; the first one returns ERROR_FRAMING if there are too many. */
+/* Report an entry or a file that can't be read; after many reports they are only counted. line 0:
+ * it has none. Return 0; feed_reader_skip_entry returns ERROR_FRAMING if there are too many. */
 int feed_reader_skip_entry(struct feed_reader *reader, const struct feed_path *path,
     unsigned long line, const char *reason);
 int feed_reader_skip_file(
@@ -47,13 +47,14 @@ int feed_reader_open(struct feed_reader *reader, const struct feed_path *path);
 ERROR_MUST_CHECK int feed_reader_add(
     struct feed_reader *reader, const struct feed_package *package, const struct feed_place *place);
 
-/* Notes that an index names a file; folder: of the index. Of others, the files are read. */
+/* Notes that an index names a file; folder: of the index. Packages that no index names are read
+ * themselves. */
 ERROR_MUST_CHECK int feed_reader_note_listed(
     struct feed_reader *reader, struct text folder, struct text file);
 
 /* ---- the readers ---- */
 
-/* Reads an index of opkg or Debian, or the primary.xml of rpm. (packages_index.c, rpm_index.c) */
+/* Reads an index of opkg or Debian, or the primary.xml of rpm. (index.c) */
 ERROR_MUST_CHECK int read_index(struct feed_reader *reader, const struct feed_path *path);
 
 /* Reads a repomd.xml, and the primary.xml that it names. (rpm_index.c) */

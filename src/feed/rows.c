@@ -207,9 +207,9 @@ static int rows_report(const struct rows *rows)
         rows->offline ? "" : " (where the feed has more than the server)");
     if (rows->n_doubtful > 0)
         (void)cli_fail(rows->cli, 0,
-            "revisions whose key is in doubt: %zu; each key that they may have got a row, which "
-            "does "
-            "no harm to a key that no build uses",
+            "revisions whose key is in doubt: %zu; there is a row for each possible key, and one "
+            "for "
+            "a key that no build uses does no harm",
             rows->n_doubtful);
     return feed_load_status(&rows->load, rows->n_unmapped + rows->n_left_out);
 }
@@ -317,9 +317,9 @@ const struct cli_command command_feed_rows = {
         "      --offline       don't ask the server: write rows for all packages, and for each "
         "key\n"
         "                      that a package may have\n"
-        "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it; several "
-        "are\n"
-        "                      separated by commas\n"
+        "      --pkgarch ARCH  the pkgarch of packages in pkgdata, which does not tell it; "
+        "separate\n"
+        "                      several ones with commas\n"
         "\n"
         "Each row has the checksum floor:REVISION: it is a floor, and the next new content gets\n"
         "more. prserv import stores the rows. Rows are written only where the feed has more than\n"
@@ -328,8 +328,7 @@ const struct cli_command command_feed_rows = {
         "If the server has none of the keys that a package may have, each of them gets a row.\n"
         "\n"
         "Exit status: 0 the rows cover all packages with a revision, 2 the command line or a file\n"
-        "of the feed can't be used, 3 no connection, 4 some packages have no row, or entries "
-        "can't\n"
-        "be read.\n",
+        "of the feed can't be used, 3 no connection, 4 some packages have no row or may need\n"
+        "another one, entries can't be read, or there are no packages.\n",
     .run = rows_run,
 };

@@ -3,6 +3,7 @@
 
 #include "feed/feed_digest.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <solv/dataiterator.h>
 #include <solv/knownid.h>
@@ -65,7 +66,7 @@ static void rpm_split_version(struct feed_package *package, const char *evr)
     }
 }
 
-/* Makes a package of what libsolv knows. Returns NULL, or what is wrong with it. */
+/* Makes a package from its entry in libsolv. Returns NULL, or what is wrong with it. */
 static const char *rpm_read(Pool *pool, Solvable *solvable, struct feed_package *package)
 {
     const char *source = solvable_lookup_sourcepkg(solvable);
@@ -81,7 +82,7 @@ static const char *rpm_read(Pool *pool, Solvable *solvable, struct feed_package 
     return NULL;
 }
 
-/* Source packages are no part of what a device installs. */
+/* Returns whether it is a source package, which devices do not install. */
 static bool rpm_is_source(const struct feed_package *package)
 {
     return text_is(package->arch, "src") || text_is(package->arch, "nosrc");
@@ -164,7 +165,7 @@ int rpm_index_read(struct feed_reader *reader, const struct feed_path *path, str
 
 /* ---- repomd.xml ---- */
 
-/* What repomd.xml says of primary.xml. */
+/* The entry for primary.xml in repomd.xml. */
 struct rpm_primary {
     char *location; /* owned; NULL: it is not there */
     char digest[FEED_DIGEST_BYTES];
@@ -287,25 +288,20 @@ int read_repomd(struct feed_reader *reader, const struct feed_path *path)
 #define MAX_ENTRIES 65536
 #define MAX_HEADER_BYTES ((uint64_t)16 * 1024 * 1024)
 
-static uint64_t rpm_file_number(const unsigned char *bytes)
-{
-    return (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3];
-}
-
 /* Checks the size of the header at an offset, and moves the offset behind it. libsolv allocates
  * what a header says. */
 static bool rpm_file_pass_header(int descriptor, uint64_t *at, uint64_t file_bytes)
 {
     static const unsigned char magic[] = {0x8e, 0xad, 0xe8, 0x01};
-    unsigned char header[HEADER_BYTES];
+    uint32_t header[HEADER_BYTES / sizeof(uint32_t)];
     uint64_t n_entries;
     uint64_t data_bytes;
 
     if (pread(descriptor, header, sizeof header, (off_t)*at) != (ssize_t)sizeof header ||
         memcmp(header, magic, sizeof magic) != 0)
         return false;
-    n_entries = rpm_file_number(header + 8);
-    data_bytes = rpm_file_number(header + 12);
+    n_entries = be32toh(header[2]);
+    data_bytes = be32toh(header[3]);
     *at += HEADER_BYTES + n_entries * ENTRY_BYTES + data_bytes;
     return n_entries <= MAX_ENTRIES && data_bytes <= MAX_HEADER_BYTES && *at <= file_bytes;
 }

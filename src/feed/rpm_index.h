@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What libsolv reads: the indexes of rpm, and rpm files. */
+/* Reads rpm indexes and rpm files with libsolv. */
 #ifndef PRSERV_FEED_RPM_INDEX_H
 #define PRSERV_FEED_RPM_INDEX_H
 

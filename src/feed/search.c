@@ -41,13 +41,6 @@ static int search_folder_read(struct search *search, struct search_folder *folde
 
 /* ---- one file ---- */
 
-static bool search_ends_with(const char *name, const char *end)
-{
-    const size_t length = strlen(name);
-
-    return length >= strlen(end) && strcmp(name + length - strlen(end), end) == 0;
-}
-
 static int search_file(struct feed_reader *reader, const struct feed_path *path)
 {
     return package_file_has_name(path->relative) ? read_package_file(reader, path)
@@ -123,7 +116,7 @@ static bool search_join(
     const struct search_folder *folder, const char *name, char **relative, char **shown)
 {
     const bool is_root = strcmp(folder->relative, ".") == 0;
-    const bool has_slash = search_ends_with(folder->shown, "/");
+    const bool has_slash = text_ends_with(text_of(folder->shown), "/");
 
     if (asprintf(relative, "%s%s%s", is_root ? "" : folder->relative, is_root ? "" : "/", name) < 0)
         *relative = NULL;
@@ -263,7 +256,8 @@ static int search_read_pkgdata(struct search *search, const struct search_folder
     for (size_t i = 0; i < folder->n_names && result == 0; i++) {
         const char *name = folder->names[i];
 
-        if (!search_ends_with(name, ".packaged") && search_type(search, folder, name) != S_IFDIR)
+        if (!text_ends_with(text_of(name), ".packaged") &&
+            search_type(search, folder, name) != S_IFDIR)
             result = search_read(search, folder, name, read_pkgdata);
     }
     return result;
@@ -318,7 +312,7 @@ static void search_report_link(
     free(shown);
 }
 
-/* Reads a name that is no index. */
+/* Reads a file or folder that is not an index. */
 static int search_read_name(
     struct search *search, const struct search_folder *folder, const char *name)
 {
@@ -389,7 +383,7 @@ static int search_root(struct feed_reader *reader, const char *name, int root)
     return result;
 }
 
-/* Reads a repomd.xml that was named itself: what it names has to lie in the folder above. */
+/* Reads a repomd.xml that the user named. The files that it names must be in the folder above. */
 static int search_repomd(struct feed_reader *reader, const char *name, int *root)
 {
     char *whole = realpath(name, NULL);
@@ -429,19 +423,19 @@ static bool search_folder_has(const char *folder, const char *name)
     return has;
 }
 
-/* Reads a file or folder that is a part of a feed: the feed has to be known as a whole. Returns 1
- * if it is none. */
+/* Reads the feed to which a file or folder belongs that is only a part of one. Returns 1 if it is
+ * not such a part. */
 static int search_part(struct feed_reader *reader, const char *name, bool is_folder, int *root)
 {
     const char *part = NULL;
     char *path;
     int result;
 
-    if (!is_folder && search_ends_with(name, "repomd.xml"))
+    if (!is_folder && text_ends_with(text_of(name), "repomd.xml"))
         return search_repomd(reader, name, root);
     if (is_folder && search_folder_has(name, "repomd.xml"))
         part = "repomd.xml";
-    else if (is_folder && search_ends_with(name, "runtime-reverse") &&
+    else if (is_folder && text_ends_with(text_of(name), "runtime-reverse") &&
              search_folder_has(name, "../runtime"))
         part = "../runtime";
     if (!part)

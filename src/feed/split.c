@@ -41,8 +41,8 @@ bool split_release(struct text release, struct text *pr, struct text *revision, 
     }
     if (length == 0 || begin == 0 || release.bytes[begin - 1] == '.')
         return false;
-    *pr = split_first(release, begin);
-    *revision = split_first(text_from(release, begin + 1), length - 1);
+    *pr = text_first(release, begin);
+    *revision = text_first(text_from(release, begin + 1), length - 1);
     if (begin + length < release.length)
         *is_certain = false;
     return true;
@@ -84,8 +84,8 @@ bool split_autoinc(
         begin--;
     if (begin == 0)
         return false;
-    *before = split_first(version, begin);
-    *number = split_first(text_from(version, begin), plus - begin);
+    *before = text_first(version, begin);
+    *number = text_first(text_from(version, begin), plus - begin);
     *source = text_from(version, plus + 1);
     return revision_is_valid(number->bytes, number->length) && split_is_source(*source);
 }
@@ -106,5 +106,5 @@ struct text split_source_recipe(struct text source)
         length++;
     if (length == source.length && length > 3 && text_is(text_from(source, length - 3), ".bb"))
         length -= 3;
-    return split_first(source, length);
+    return text_first(source, length);
 }

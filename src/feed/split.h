@@ -9,12 +9,6 @@
 
 #include <stdbool.h>
 
-/* Returns the first bytes of a text. */
-static inline struct text split_first(struct text text, size_t length)
-{
-    return (struct text){.bytes = text.bytes, .length = length};
-}
-
 /* Returns the length of the dotted numbers at the beginning: of ".3.12+x" it is 5. */
 size_t split_count_dotted(struct text text);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """meta-prservd under the real BitBake, of the checkout that BITBAKE_DIR names."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -130,7 +131,8 @@ def end_bitbake(project):
 
     def has_ended():
         project.run("-m", BB_SERVER_TIMEOUT="60")
-        time.sleep(1)
+        with contextlib.suppress(AssertionError):
+            poll(lambda: not servers(project), seconds=2)
         return not servers(project)
 
     poll(has_ended, "the end of BitBake and its server")
