@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Certificates for tests, made with openssl(1)."""
 
+import datetime
 import shutil
 import socket
 import ssl
@@ -29,6 +30,15 @@ def openssl(*words, text=None):
     )
 
 
+def validity(days):
+    """Returns the options for a certificate that ends in some days, or has ended."""
+    if days >= 0 or ssl.OPENSSL_VERSION_INFO < (3, 4):
+        return "-days", days
+    today = datetime.datetime.now(datetime.timezone.utc)
+    begin, end = (today + datetime.timedelta(days=days + more) for more in (-1, 0))
+    return "-not_before", f"{begin:%Y%m%d%H%M%SZ}", "-not_after", f"{end:%Y%m%d%H%M%SZ}"
+
+
 class Authority:
     """A CA, which writes certificates with their keys to a folder."""
 
@@ -53,7 +63,7 @@ class Authority:
         extensions.write_text(f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\n")
         openssl(
             *("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key),
-            *("-CAcreateserial", "-days", days, "-extfile", extensions),
+            *("-CAcreateserial", *validity(days), "-extfile", extensions),
             *("-out", certificate),
         )
         return certificate, key

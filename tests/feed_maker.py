@@ -28,6 +28,14 @@ def needs_tool(*names):
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 
 
+def with_compressions(names):
+    """Parameters of a test; one for zstd needs its command."""
+    return [
+        pytest.param(name, marks=needs_tool("zstd") if "zst" in name else ())
+        for name in names
+    ]
+
+
 def run(*words, **more):
     done = subprocess.run(
         [str(word) for word in words], capture_output=True, timeout=120, **more

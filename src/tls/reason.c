@@ -109,15 +109,24 @@ static const char *tls_explain_failure(int reason)
     }
 }
 
+/* Returns a sentence for an error of the library, or NULL. */
+static const char *tls_explain(unsigned long code, bool is_server)
+{
+    const int reason = code != 0 ? ERR_GET_REASON(code) : 0;
+    const char *text = tls_explain_alert(reason, is_server);
+
+    return text ? text : tls_explain_failure(reason);
+}
+
 void tls_describe_last_failure(const char *host, struct error *error)
 {
     const unsigned long last = ERR_peek_last_error();
-    const int reason = last != 0 ? ERR_GET_REASON(last) : 0;
     const char *detail = last != 0 ? ERR_reason_error_string(last) : NULL;
-    const char *text = tls_explain_alert(reason, host[0] == '\0');
+    const char *text = tls_explain(last, host[0] == '\0');
 
+    /* From OpenSSL 3.2 on, the last error may only say that the record layer has failed. */
     if (!text)
-        text = tls_explain_failure(reason);
+        text = tls_explain(ERR_peek_error(), host[0] == '\0');
     if (text)
         (void)error_set(error, ERROR_SYSTEM, "%s", text);
     else if (detail)

@@ -565,6 +565,7 @@ def with_read_only_listener(serve, path, tmp_path):
     server = serve("--file", path, "--bind", "127.0.0.1:0,ro")
     lose_a_revision(server, path, tmp_path / "backup")
     server.start()
+    poll(lambda: len(server.addresses) > 1, "the address of the second listener")
     return server, ("127.0.0.1", int(server.addresses[1].rpartition(":")[2]))
 
 
