@@ -34,11 +34,24 @@ void channel_hurry(struct channel *channel, unsigned timeout_ms)
     channel->has_received = false;
 }
 
+/* Ends TLS, and tells the server if the network takes it at once. */
+static void channel_end_session(struct channel *channel)
+{
+    struct buffer sealed = BUFFER_EMPTY;
+
+    channel->tls->shut(channel->session);
+    channel->tls->take_output(channel->session, &sealed);
+    if (sealed.length > 0)
+        (void)!send(channel->descriptor, sealed.bytes, sealed.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    buffer_free(&sealed);
+    channel->tls->close(channel->session);
+    channel->session = NULL;
+}
+
 void channel_close(struct channel *channel)
 {
     if (channel->session)
-        channel->tls->close(channel->session);
-    channel->session = NULL;
+        channel_end_session(channel);
     if (channel->descriptor >= 0)
         (void)close(channel->descriptor);
     channel->descriptor = -1;

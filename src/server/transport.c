@@ -355,14 +355,19 @@ uint64_t transport_measure_stall(struct transport *transport, uint64_t now_ms)
 
 /* ---- the end ---- */
 
+void transport_end_session(struct transport *transport)
+{
+    if (!transport->session)
+        return;
+    transport->tls->shut(transport->session);
+    (void)!transport_flush_tls(transport); /* reading reports a broken connection too */
+}
+
 void transport_shut(struct transport *transport)
 {
     uv_os_fd_t descriptor;
 
-    if (transport->session) {
-        transport->tls->shut(transport->session);
-        (void)!transport_flush_tls(transport); /* reading reports a broken connection too */
-    }
+    transport_end_session(transport);
     if (uv_fileno(&transport->uv.handle, &descriptor) == 0)
         (void)shutdown(descriptor, SHUT_WR);
 }

@@ -111,7 +111,10 @@ ERROR_MUST_CHECK int transport_write(struct transport *transport);
  * second or so: it compares with the last time. */
 uint64_t transport_measure_stall(struct transport *transport, uint64_t now_ms);
 
-/* Shuts our side: after all that was written the client reads the end. */
+/* Ends TLS, if the connection has it: the client can tell that nothing was cut off. */
+void transport_end_session(struct transport *transport);
+
+/* Shuts our side, TLS included: after all that was written the client reads the end. */
 void transport_shut(struct transport *transport);
 
 /* Drops what is not written. closed is called later, and no other event. */

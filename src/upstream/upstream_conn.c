@@ -87,11 +87,17 @@ static void upstream_conn_drop_socket(struct upstream_conn *conn)
     conn->has_socket = false;
 }
 
+static int upstream_conn_flush_tls(struct upstream_conn *conn);
+
 void upstream_conn_close(struct upstream_conn *conn)
 {
     if (!conn || conn->is_closed)
         return;
     conn->is_closed = true;
+    if (conn->session && conn->has_socket) {
+        conn->tls->shut(conn->session);
+        (void)upstream_conn_flush_tls(conn); /* a failed negotiation has something to say, too */
+    }
     (void)uv_cancel((uv_req_t *)&conn->resolving);
     upstream_conn_drop_socket(conn);
     uv_close((uv_handle_t *)&conn->timer, upstream_conn_on_timer_closed);
@@ -129,8 +135,6 @@ static void upstream_conn_end_message(struct upstream_conn *conn, struct text pi
 /* Takes a piece of a message. The pieces of one that is too long are dropped as they come. */
 static void upstream_conn_take_piece(struct upstream_conn *conn, struct text piece, bool is_last)
 {
-    struct error error;
-
     if (conn->events.piece) {
         conn->events.piece(conn->events.context, piece, is_last);
         return;
@@ -147,8 +151,7 @@ static void upstream_conn_take_piece(struct upstream_conn *conn, struct text pie
     else if (!is_last || conn->message.length > 0)
         buffer_append_text(&conn->message, piece);
     if (buffer_failed(&conn->message)) {
-        (void)error_set_memory(&error);
-        upstream_conn_fail(conn, UPSTREAM_BROKEN, error.text);
+        upstream_conn_fail(conn, UPSTREAM_BROKEN, "out of memory");
     } else if (is_last) {
         upstream_conn_end_message(conn, piece);
     }
@@ -266,7 +269,6 @@ static void upstream_conn_fail_tls(
         reason = "it does not speak TLS on this port";
     else if (result == TLS_ENDED)
         reason = "it closed the connection";
-    (void)upstream_conn_flush_tls(conn); /* tells the upstream why */
     (void)error_set(&error, ERROR_SYSTEM, "TLS: %s", reason);
     upstream_conn_fail(conn, UPSTREAM_BROKEN, error.text);
 }

@@ -179,9 +179,9 @@ unsigned long failing_disarm(void)
     return atomic_load(&state.failed);
 }
 
-void failing_exempt_thread(void)
+void failing_exempt_thread(bool is_exempt)
 {
-    exempt = true;
+    exempt = is_exempt;
 }
 
 long failing_live(void)

@@ -23,8 +23,8 @@ void failing_arm(unsigned long nth, enum failing_mode mode, bool this_thread_onl
 /* Stops, and returns the number of failed allocations. */
 unsigned long failing_disarm(void);
 
-/* Exempts the allocations of this thread. */
-void failing_exempt_thread(void);
+/* Exempts the allocations of this thread, or does not any more. */
+void failing_exempt_thread(bool is_exempt);
 
 /* Return the number of allocated blocks, of all threads and of this one. */
 long failing_live(void);

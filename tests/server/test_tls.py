@@ -12,6 +12,7 @@ import ssl
 import struct
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,7 +23,7 @@ from certificates import (
     needs_tls,
     tls_words,
 )
-from harness import HANDSHAKE, Client, Refused, paused, poll, run_prservd
+from harness import HANDSHAKE, PRSERV, Client, Refused, paused, poll, run_prservd
 from http_client import metrics
 from prserv_command import prserv
 from rows import M4
@@ -166,14 +167,86 @@ def test_renegotiation_is_refused(tls_server, authority, tmp_path):
     assert tls_server.process.poll() is None
 
 
-def test_the_end_of_tls_is_the_end_of_input(tls_server, authority):
-    with TlsClient(where(tls_server), client_context(authority.ca)) as client:
-        client.post({"ping": {}})
-        assert client.receive() == {"alive": True}
-        plain = client.socket.unwrap()
-        plain.settimeout(10)
+def test_each_side_ends_tls(tls_server, authority):
+    """The server answers a client's close_notify with its own, and then closes."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = client_context(authority.ca).wrap_bio(
+        incoming, outgoing, server_hostname="localhost"
+    )
+    with socket.create_connection(where(tls_server), 30) as plain:
+
+        def finish(step):
+            while True:
+                try:
+                    result = step()
+                    plain.sendall(outgoing.read())
+                    return result
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    received = plain.recv(65536)
+                    assert received, "the connection was cut"
+                    incoming.write(received)
+
+        finish(session.do_handshake)
+        session.write(HANDSHAKE + b'{"ping": {}}\n')
+        assert b'"alive"' in finish(lambda: session.read(100))
+        finish(session.unwrap)
         assert plain.recv(10) == b""
-        plain.close()
+
+
+@contextlib.contextmanager
+def foreign_server(files):
+    """A TLS server of another make. Yields its address, and a function that accepts a
+    connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*map(str, files))
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+
+    def accept():
+        connection, _ = listener.accept()
+        session = context.wrap_socket(
+            connection, server_side=True, suppress_ragged_eofs=False
+        )
+        return session, session.makefile("rb")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        yield f"tls://localhost:{listener.getsockname()[1]}", accept
+
+
+def test_prserv_ends_tls(server_files, authority):
+    with foreign_server(server_files) as (address, accept):
+        words = [PRSERV, "--server", address, "--tls-ca", authority.ca, "ping"]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+            session, lines = accept()
+            with session:
+                while b"ping" not in lines.readline():
+                    pass
+                session.sendall(b'{"alive": true}\n')
+                assert lines.read() == b""
+            assert process.wait(30) == 0
+
+
+def test_a_server_ends_tls_with_its_upstream(serve, server_files, authority):
+    def answer():
+        session, lines = accept()
+        with session:
+            for line in lines:  # fails if the connection is cut
+                if line.startswith(b'{"is-readonly"'):
+                    session.sendall(b'{"readonly": false}\n')
+                elif line.startswith(b"{"):
+                    session.sendall(b'{"value": null}\n')
+
+    with foreign_server(server_files) as (
+        address,
+        accept,
+    ), ThreadPoolExecutor() as pool:
+        server = serve("--upstream", address, "--tls-ca", authority.ca)
+        end = pool.submit(answer)
+        with server.client() as client:
+            assert client.get_pr(*M4, "a")
+        server.stop()
+        end.result(30)
 
 
 # ---- certificates of clients ----
