@@ -210,11 +210,12 @@ static void *executor_run_reader(void *argument)
     struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
 
     while (worker_take(worker, &jobs)) {
-        while (!STAILQ_EMPTY(&jobs)) {
+        while (!STAILQ_EMPTY(&jobs) || reader_has_jobs(executor->reader)) {
             reader_work(executor->reader, &jobs, &finished, STORE_BLOCK);
-            if (executor_has_no_time(executor))
+            if (executor_has_no_time(executor)) {
+                reader_take_back(executor->reader, &jobs);
                 executor_refuse(&jobs, &finished);
-            else if (atomic_load(&executor->shutting_down))
+            } else if (atomic_load(&executor->shutting_down))
                 reader_give_up(executor->reader, &jobs, &finished);
             workers_hand_back(&executor->workers, &finished);
             if (!STAILQ_EMPTY(&jobs) && clock_ms() < reader_next_try_ms(executor->reader))

@@ -372,6 +372,14 @@ bool package_cache_is_scanning(
     return cached && cached->is_scanning;
 }
 
+bool package_cache_is_restless(
+    struct package_cache *cache, struct text version, struct text pkgarch)
+{
+    const struct cached_package *cached = package_cache_find(cache, version, pkgarch);
+
+    return cached && cached->large && large_package_is_restless(cached->large);
+}
+
 int package_cache_scan(struct package_cache *cache, struct error *error)
 {
     struct cached_package *cached;

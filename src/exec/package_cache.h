@@ -67,6 +67,11 @@ bool package_cache_has_scans(const struct package_cache *cache);
 bool package_cache_is_scanning(
     struct package_cache *cache, struct text version, struct text pkgarch);
 
+/* Returns whether others have written again and again, so that the scan of this package in several
+ * transactions has not come to its end. */
+bool package_cache_is_restless(
+    struct package_cache *cache, struct text version, struct text pkgarch);
+
 /* Inside a transaction, after package_cache_refresh: scans a piece of one of the packages, for
  * PACKAGE_CACHE_SCAN_MS or a little more. Does nothing if no question waits. */
 #define PACKAGE_CACHE_SCAN_MS 4

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "exec/decide.h"
+#include "exec/long_reads.h"
 #include "exec/package_cache.h"
 #include "exec/retry.h"
 #include "exec/rollback.h"
@@ -20,6 +21,7 @@ struct reader {
     struct store *store;
     struct package_cache *cache; /* for get-pr and max-package-pr */
     struct job_list scanned;     /* jobs whose packages are being scanned; during reader_work */
+    struct long_reads long_reads;
     struct invalid_rows *invalid_rows;
     struct log *log;
     struct outage outage;
@@ -39,6 +41,7 @@ int reader_create(struct reader **created, const struct store_options *options,
     if (!reader)
         return error_set_memory(error);
     STAILQ_INIT(&reader->scanned);
+    long_reads_init(&reader->long_reads, options, invalid_rows);
     reader->invalid_rows = invalid_rows;
     reader->writer = writer;
     reader->log = options->log;
@@ -66,6 +69,7 @@ void reader_free(struct reader *reader)
 {
     if (!reader)
         return;
+    long_reads_deinit(&reader->long_reads);
     package_cache_free(reader->cache);
     store_close(reader->store);
     free(reader);
@@ -113,14 +117,14 @@ static int reader_take_any(void *context, const struct row *row)
 }
 
 /* Answers what needs facts about the package. */
-static int reader_read_package(struct reader *reader, struct job *job)
+static int reader_read_package(struct reader *reader, struct package_cache *cache, struct job *job)
 {
     struct package_question question;
     struct package_facts facts;
     int result;
 
     decide_ask(job, &question);
-    result = package_cache_ask(reader->cache, &question, &facts, &job->error);
+    result = package_cache_ask(cache, &question, &facts, &job->error);
     if (result != 0)
         return result;
     if (decide(job, &facts, reader->log))
@@ -138,7 +142,7 @@ static int reader_look_up(struct reader *reader, struct job *job)
 
     if (result == 0 && search.is_long) {
         job_reset(job);
-        return reader_read_package(reader, job);
+        return reader_read_package(reader, reader->cache, job);
     }
     return result == 0 ? job_hold_value(job) : result;
 }
@@ -151,7 +155,7 @@ static int reader_answer_kind(struct reader *reader, struct job *job)
     switch (request->kind) {
     case REQUEST_GET_PR:
     case REQUEST_MAX_PACKAGE_PR:
-        return reader_read_package(reader, job);
+        return reader_read_package(reader, reader->cache, job);
     case REQUEST_TEST_PR:
         return reader_look_up(reader, job);
     case REQUEST_TEST_PACKAGE:
@@ -177,6 +181,17 @@ static int reader_check_standby(const struct reader *reader, struct job *job)
         request_name(kind));
 }
 
+/* Sets what a job's answer came to. Returns 0; PACKAGE_IS_SCANNED or ERROR_LOCKED: it has none. */
+static int reader_end_job(struct job *job, int result)
+{
+    if (result == ERROR_LOCKED || result == PACKAGE_IS_SCANNED) {
+        job_reset(job);
+        return result;
+    }
+    job->result = result ? result : job->result;
+    return 0;
+}
+
 /* Answers a job. Returns 0; PACKAGE_IS_SCANNED or ERROR_LOCKED if that takes waiting. */
 static int reader_answer(struct reader *reader, struct job *job)
 {
@@ -188,15 +203,28 @@ static int reader_answer(struct reader *reader, struct job *job)
         result = reader_check_standby(reader, job);
     if (result == 0)
         result = reader_answer_kind(reader, job);
-    if (result == ERROR_LOCKED || result == PACKAGE_IS_SCANNED) {
-        job_reset(job);
-        return result;
-    }
-    job->result = result ? result : job->result;
-    return 0;
+    return reader_end_job(job, result);
+}
+
+/* Answers a job of the long reads. */
+static int reader_answer_long(void *context, struct package_cache *cache, struct job *job)
+{
+    return reader_end_job(job, reader_read_package(context, cache, job));
 }
 
 /* ---- all jobs ---- */
+
+/* Puts away a job that waits for the scan of its package. */
+static void reader_put_scanned(struct reader *reader, struct job *job, enum store_blocking blocking)
+{
+    const struct request *request = job->request;
+
+    if (blocking == STORE_BLOCK &&
+        package_cache_is_restless(reader->cache, request->version, request->pkgarch))
+        long_reads_add(&reader->long_reads, job);
+    else
+        STAILQ_INSERT_TAIL(&reader->scanned, job, entry);
+}
 
 /* Answers jobs until the slice of time has ended. Fails if the next one would have to wait; the
  * error is in it. */
@@ -212,7 +240,10 @@ static int reader_answer_all(struct reader *reader, struct job_list *arrived,
         if (result == ERROR_LOCKED)
             return result;
         STAILQ_REMOVE_HEAD(arrived, entry);
-        STAILQ_INSERT_TAIL(result == 0 ? finished : &reader->scanned, job, entry);
+        if (result == 0)
+            STAILQ_INSERT_TAIL(finished, job, entry);
+        else
+            reader_put_scanned(reader, job, blocking);
         if (clock_ms() >= until_ms)
             break;
     }
@@ -246,6 +277,16 @@ static void reader_scan(struct reader *reader, struct job_list *arrived, struct 
     STAILQ_CONCAT(arrived, &reader->scanned);
 }
 
+bool reader_has_jobs(const struct reader *reader)
+{
+    return long_reads_any(&reader->long_reads);
+}
+
+void reader_take_back(struct reader *reader, struct job_list *arrived)
+{
+    long_reads_take_all(&reader->long_reads, arrived);
+}
+
 void reader_work(struct reader *reader, struct job_list *arrived, struct job_list *finished,
     enum store_blocking blocking)
 {
@@ -255,7 +296,7 @@ void reader_work(struct reader *reader, struct job_list *arrived, struct job_lis
     int result = store_begin_read(reader->store, &batch, blocking, &error);
 
     if (result == 0)
-        result = package_cache_refresh(reader->cache, blocking, &error);
+        result = package_cache_refresh(reader->cache, STORE_NONBLOCK, &error);
     if (reader->writer)
         writer_find_rollback(reader->writer, &reader->rollback);
     if (result == 0) {
@@ -263,12 +304,16 @@ void reader_work(struct reader *reader, struct job_list *arrived, struct job_lis
         result = reader_answer_all(reader, arrived, finished, blocking);
         if (result != 0)
             error = STAILQ_FIRST(arrived)->error;
-        if (result == 0 && blocking == STORE_BLOCK)
+        if (result == 0 && blocking == STORE_BLOCK) {
             reader_scan(reader, arrived, finished);
+            result =
+                long_reads_work(&reader->long_reads, finished, reader_answer_long, reader, &error);
+        }
         STAILQ_CONCAT(arrived, &reader->scanned);
     }
     if (result != 0 && blocking == STORE_BLOCK) {
         reader->next_try_ms = retry_next_ms(began_ms);
+        long_reads_take_all(&reader->long_reads, arrived);
         reader_fail_jobs(reader, arrived, finished, result, &error);
     }
     store_rollback(reader->store);

@@ -22,9 +22,16 @@ void reader_free(struct reader *reader);
 
 /* Answers jobs of arrived from one snapshot, and moves them to finished. Leaves the rest in arrived
  * after a while, or if the database is away, until their patience ends; with STORE_NONBLOCK also
- * the jobs that can't be answered without waiting. */
+ * the jobs that can't be answered without waiting. With STORE_BLOCK it keeps some of them, for
+ * which a large package has to be read (long_reads.h). */
 void reader_work(struct reader *reader, struct job_list *arrived, struct job_list *finished,
     enum store_blocking blocking);
+
+/* Returns whether the reader has kept jobs: call reader_work again. */
+bool reader_has_jobs(const struct reader *reader);
+
+/* Moves the jobs that the reader has kept to arrived. */
+void reader_take_back(struct reader *reader, struct job_list *arrived);
 
 /* Ends the jobs that reader_work has left because the database is away, because the server is
  * stopping. */

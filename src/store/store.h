@@ -2,7 +2,8 @@
 /* The interface to the database: one for both backends, SQLite and PostgreSQL.
  *
  * A struct store is one connection to the database, used by one thread at a time. The executor
- * opens one for its writer, one for its reader, one for its checkpointer and two for exports.
+ * opens one each for its writer, its answerer and its checkpointer, and two each for its reader and
+ * for exports.
  * Texts and rows that are handed out are borrowed until the callback returns. After an error the
  * transaction is over (rolled back), and the store is usable for the next one unless the function
  * says otherwise.

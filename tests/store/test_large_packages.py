@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Packages of more rows than are kept in memory: the rules are the same, others don't wait."""
 
+import contextlib
 import itertools
 import random
 import statistics
@@ -210,3 +211,66 @@ def test_others_do_not_wait_for_a_large_package(start):
     assert len(waits) > 5
     assert statistics.median(waits) < 0.05
     assert peak_bytes(server) - peak < 40_000_000  # most of it SQLite's cache
+
+
+@contextlib.contextmanager
+def writing_on(server):
+    """Stores content of another package, until the block ends."""
+    done = threading.Event()
+
+    def write_on():
+        with server.client() as client:
+            for i in itertools.takewhile(
+                lambda _: not done.is_set(), itertools.count()
+            ):
+                client.get_pr("other", "all", f"content {i}")
+
+    thread = threading.Thread(target=write_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_look_ups_do_not_wait_while_others_write_and_a_large_package_is_read(
+    start, serve
+):
+    """Rows that others add make the scan of a large package begin anew: it gets a snapshot."""
+    n = 500_000
+    server = start(many(n) + many(3, ZIP))
+    path = server.folder.parent / "large.sqlite3"
+    reading = serve("--file", path, "--read-only", folder="reading")
+    answers = []
+    waits = []
+
+    def ask():
+        with reading.client() as client:
+            answers.extend(client.get_pr(*M4, f"new {i}") for i in range(4))
+
+    thread = threading.Thread(target=ask)
+    with writing_on(server), reading.client() as client:
+        thread.start()
+        while thread.is_alive():
+            began = time.monotonic()
+            assert client.test_pr(*ZIP, "checksum 2") == "2"
+            waits.append(time.monotonic() - began)
+    thread.join()
+    assert answers == [str(n)] * 4
+    assert len(waits) > 20
+    assert statistics.quantiles(waits, n=100)[98] < 0.05
+
+
+def test_answers_from_a_snapshot_are_as_new_as_the_request(start, serve):
+    """A client's request sees each row for which it has an answer."""
+    server = start(many(20_000))
+    path = server.folder.parent / "large.sqlite3"
+    reading = serve("--file", path, "--read-only", folder="reading")
+    with writing_on(server), server.client() as writer, reading.client() as reader:
+        for i in range(40):
+            value = writer.get_pr(*M4, f"new {i}")
+            assert value == str(20_000 + i)
+            assert reader.get_pr(*M4, f"new {i}") == value
+            assert reader.max_pr(*M4) == value
