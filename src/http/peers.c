@@ -51,14 +51,13 @@ void peers_remove(struct peers *peers, struct peer *peer)
     free(peer);
 }
 
-void peers_end_late(struct peers *peers)
+void peers_end_late(struct peers *peers, uint64_t now_ms)
 {
-    const uint64_t now_ms = clock_ms();
     struct peer *peer;
 
     (void)pthread_mutex_lock(&peers->mutex);
     TAILQ_FOREACH (peer, &peers->all, entry) {
-        if (now_ms - peer->since_ms < PEERS_ANSWER_MS)
+        if (now_ms < peer->since_ms + PEERS_ANSWER_MS)
             break;
         (void)shutdown(peer->descriptor, SHUT_RDWR);
     }

@@ -34,7 +34,8 @@ void peers_answered(struct peers *peers, struct peer *peer);
 /* Removes a connection, before its descriptor is closed. NULL is allowed. */
 void peers_remove(struct peers *peers, struct peer *peer);
 
-/* Shuts the connections whose time has passed. */
-void peers_end_late(struct peers *peers);
+/* Shuts the connections whose time has passed at now_ms (clock_ms). Others may have been added or
+ * answered since then. */
+void peers_end_late(struct peers *peers, uint64_t now_ms);
 
 #endif

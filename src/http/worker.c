@@ -154,7 +154,7 @@ static void *worker_run(void *argument)
 
         if (!is_stopping && clock_ms() >= next_check_ms) {
             worker_check(http);
-            peers_end_late(&http->peers);
+            peers_end_late(&http->peers, clock_ms());
             next_check_ms = clock_ms() + CHECK_MS;
         }
         exchange = worker_take(http, next_check_ms, &is_stopping);
