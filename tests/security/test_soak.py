@@ -158,9 +158,13 @@ def attacking(name, read_only, with_tls):
         attacker.wait()
 
 
-def wait_until_gone(server, files, name):
-    """Waits for the end of the attacker's connections. A few files of the database stay open."""
-    poll(lambda: len(open_files(server.process)) <= files + 8, f"the end of {name}")
+def open_sockets(server):
+    return sum(name.startswith("socket:") for name in open_files(server.process))
+
+
+def wait_until_gone(server, sockets, name):
+    """Waits for the end of the attacker's connections."""
+    poll(lambda: open_sockets(server) <= sockets, f"the end of {name}")
 
 
 @pytest.mark.torture
@@ -184,7 +188,8 @@ def test_attacks_delay_nobody_and_leave_nothing_behind(
         ask_all(clients)
         bystander = Bystander(full, read_only, with_tls, authority.ca)
         show("nothing, before", bystander.ask(ATTACK_S), server)
-        files = len(open_files(server.process))
+        sockets = open_sockets(server)
+        files = []
         for _ in range(n_rounds):
             for name in names:
                 with attacking(name, read_only, with_tls):
@@ -192,14 +197,16 @@ def test_attacks_delay_nobody_and_leave_nothing_behind(
                 for all_times, more in zip(figures[name], times):
                     all_times += more
                 show(name, times, server)
-                wait_until_gone(server, files, name)
+                wait_until_gone(server, sockets, name)
                 ask_all(clients)
             time.sleep(2 * RELEASE_S)
             memory.append(resident(server))
+            files.append(len(open_files(server.process)))
             print(f"after a round: {memory[-1] / MIB:.1f} MiB", flush=True)
         poll(lambda: resident(server) < memory[0] + GROWTH, "memory to be freed")
         quiet = bystander.ask(ATTACK_S)
         show("nothing, after", quiet, server)
+    assert max(files[1:]) <= files[0] + 3  # a connection to the database more
     for name, times in figures.items():
         show(f"all rounds, {name}", times)
     assert not is_slow(quiet)
