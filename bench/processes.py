@@ -2,6 +2,7 @@
 """The programs that are measured: they are started, stopped and read from /proc here."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -59,12 +60,11 @@ class Process:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
-                env=clean_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C must not reach it; stop() ends it
-                **{"cwd": folder, **options},
+                **{"cwd": folder, "env": clean_environment(), **options},
             )
         self.running.append(self)
         try:
@@ -172,7 +172,11 @@ class Prservd(Process):
         command += ["--file", database or bench.new_file(f"rows-{audit}.sqlite3")]
         if upstream:
             command += ["--upstream", upstream.address]
-        super().__init__([*command, *self.options], bench.folder)
+        environment = {**clean_environment(), **self.environment(bench)}
+        super().__init__([*command, *self.options], bench.folder, env=environment)
+
+    def environment(self, bench):
+        return {}
 
     def wait_for_answer(self):
         """Waits for the first answer; returns the seconds since the start."""
@@ -199,6 +203,32 @@ class LimitedPrservd(Prservd):
         self.check()
         found = re.findall(r"Listening on (\S+)", self.log)
         return found[1] if len(found) == 2 else None
+
+
+class StalledPrservd(Prservd):
+    """A prservd whose disk can be made to stall."""
+
+    def environment(self, bench):
+        self.hold = bench.new_file("hold")
+        library = bench.build / "bench" / "libhold_sync.so"
+        return {"LD_PRELOAD": str(library), "HOLD_SYNC": str(self.hold)}
+
+    @contextlib.contextmanager
+    def stalled(self):
+        """A commit waits for the disk until the block ends."""
+        row = {"version": "stalled", "pkgarch": "all", "checksum": str(time.time())}
+        request = json.dumps({"get-pr": row}).encode()
+        waiting = self.hold.with_name(self.hold.name + ".waiting")
+        with talk(self.address) as connection:
+            self.hold.touch()
+            try:
+                connection.sendall(request + b"\n")
+                wait_until(waiting.exists, "a commit that waits for the disk")
+                yield
+            finally:
+                self.hold.unlink()
+            if not connection.recv(100):
+                raise Trouble("prservd did not answer after the stall")
 
 
 class Redis(Process):

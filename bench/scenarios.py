@@ -136,6 +136,20 @@ def access_each(bench, record):
             record.check("of without", mine.rate / other.rate, at_least=0.98)
 
 
+def build_each(bench, record):
+    """Builds of 5,000 recipes: most content is known, and each request has its own connection."""
+    with Prservd(bench) as prservd, Ceiling(bench) as ceiling:
+        for _ in bench.rounds():
+            build = {"work": "mix", "packages": bench.size(5000, 500)}
+            build["seed"] = new_seed()
+            prepare(bench, prservd, **build)
+            build |= {"connections": 64, "reconnect": True, "prepared": True}
+            mine = record.note("prservd", load(bench, prservd, **build))
+            top = record.note("ceiling", load(bench, ceiling, **build))
+            record.check("of the ceiling", mine.rate / top.rate, at_least=0.95)
+            record.check("p99", mine.p99_us / 1000, unit="ms", at_most=20)
+
+
 def p99_under_load(bench, record):
     """Finds the worst ratio of p99 to p50 in all scenarios before this one."""
     for earlier in bench.records:
@@ -174,6 +188,7 @@ SCENARIOS = [
         "test-pr, 16 requests in progress on each connection",
         ceiling_scenario(0.3, work="test", known=True, pipeline=16, rate=200_000),
     ),
+    ("build-each", "64 builders, a connection for each request", build_each),
     ("audit-new", "the audit log: get-pr, new, durable", audit_new),
     ("audit-known", "the audit log: get-pr, known", audit_known),
     ("access-each", "1,000 networks, a connection for each request", access_each),
@@ -184,8 +199,10 @@ SCENARIOS = [
     ("forward-single", "a relay: one client", tls_load.forward_single),
     ("new-single", "get-pr, new, durable, one connection", new_single),
     ("package-100k", "a package with 100,000 checksums", special.package_100k),
+    ("package-2m", "one request for a package of 2 million", special.package_2m),
     ("rows-10m", "a database of 10 million rows", special.rows_10m),
     ("p99-under-load", "slow answers: the worst scenario above", p99_under_load),
+    ("known-stalled", "get-pr, known, during a commit", special.known_stalled),
     ("idle-10000", "10,000 idle connections", special.idle_10000),
     ("export-1m", "an export of a million rows", special.export_1m),
     ("upstream-20ms", "an upstream 20 ms away", special.upstream_20ms),

@@ -18,7 +18,14 @@ from loads import (
     prepare,
     prepare_known,
 )
-from processes import Delay, Prservd, Trouble, talk, wait_until
+from processes import (
+    Delay,
+    Prservd,
+    StalledPrservd,
+    Trouble,
+    talk,
+    wait_until,
+)
 
 PACKAGE_CHECKSUMS = 10  # in each package of the large databases
 KNOWN_SEED = 101  # the half of a large database that is only looked up
@@ -29,10 +36,10 @@ ROW_WORD = b'"version"'  # once in each row of an export
 # ---- large databases ----
 
 
-def fill(bench, database, rows, seed):
+def fill(bench, database, rows, seed, packages=None):
+    packages = packages or rows // PACKAGE_CHECKSUMS
     command = [bench.build / "bench" / "store", "--file", database, "--seed", seed]
-    command += ["--packages", rows // PACKAGE_CHECKSUMS]
-    command += ["--checksums", PACKAGE_CHECKSUMS]
+    command += ["--packages", packages, "--checksums", rows // packages]
     output_of(command, "filling a database", 1800)
 
 
@@ -112,6 +119,33 @@ def package_100k(bench, record):
             record.check("time, new", slower(reference, mine), at_most=1.2)
 
 
+def package_2m(bench, record):
+    """One request for a very large package, after a start and after requests for many others."""
+    checksums = bench.size(2_000_000, 20_000)
+    rows = bench.size(1_000_000, 50_000)
+    others = {"packages": rows // 2 // PACKAGE_CHECKSUMS, "prepared": True}
+    large = {"packages": 1, "checksums": checksums, "seed": new_seed()}
+    one = {"connections": 1, "requests": 1, "warm_up": 0, "prepared": True}
+    with large_database(bench, rows) as database:
+        fill(bench, database, checksums, large["seed"], packages=1)
+        for _ in bench.rounds():
+            with Prservd(bench, database=database) as prservd:
+                prservd.wait_for_answer()
+                first = load(bench, prservd, work="known", **large, **one)
+                record.check("after a start", first.p50_us / 1000, unit="ms")
+                load(
+                    bench,
+                    prservd,
+                    work="known",
+                    seed=KNOWN_SEED,
+                    checksums=PACKAGE_CHECKSUMS,
+                    **others,
+                )
+                again = load(bench, prservd, work="known", **large, **one)
+                again_ms = again.p50_us / 1000
+                record.check("after many others", again_ms, unit="ms", at_most=20)
+
+
 def rows_10m(bench, record):
     """Compares requests for any package of a large database with an empty database."""
     rows = bench.size(10_000_000, 100_000)
@@ -155,6 +189,20 @@ def rows_10m(bench, record):
                     load_new(bench, full, seed=GROWING_SEED, checksums=beyond, **large),
                 )
                 record.check("time, new", slower(reference, mine), at_most=1.5)
+
+
+# ---- a slow disk ----
+
+
+def known_stalled(bench, record):
+    """Known content is answered while a commit waits for the disk."""
+    with StalledPrservd(bench) as prservd:
+        known = prepare_known(bench, prservd)
+        for _ in bench.rounds():
+            alone = record.note("prservd, alone", load(bench, prservd, **known))
+            with prservd.stalled():
+                beside = record.note("prservd, stalled", load(bench, prservd, **known))
+            record.check("throughput meanwhile", beside.rate / alone.rate, at_least=0.9)
 
 
 # ---- idle connections ----

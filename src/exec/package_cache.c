@@ -4,6 +4,7 @@
 #include "exec/package_cache.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/map.h"
 
 #include <assert.h>
@@ -13,6 +14,8 @@
 /* A package up to this size is read at once, in some milliseconds. meson_options.txt describes
  * PRSERVD_WHOLE_PACKAGE_ROWS. */
 #define WHOLE_PACKAGE_BYTES ((size_t)256 * 1024)
+#define SMALL_BYTES ((size_t)4096) /* of the facts about a large package, which took a scan */
+#define ASKED_SLOTS 4096
 
 struct cached_package {
     struct map_entry entry;
@@ -38,6 +41,8 @@ struct package_cache {
     enum store_changes changes;   /* as the store last said */
     enum store_blocking blocking; /* of this transaction */
     bool has_scanned;             /* this transaction */
+    uint64_t n_clears;
+    uint64_t asked[ASKED_SLOTS]; /* hashes of packages that were not kept, each plus n_clears */
 };
 
 const struct large_package_limits package_cache_whole = {
@@ -96,6 +101,7 @@ void package_cache_clear(struct package_cache *cache)
 {
     struct cached_package *cached, *next;
 
+    cache->n_clears++;
     if (cache->n_large == 0) {
         package_cache_clear_all(cache);
         return;
@@ -139,18 +145,27 @@ static bool package_cache_is_full(const struct package_cache *cache)
     return cache->bytes + map_bytes(&cache->packages) > cache->limit_bytes;
 }
 
-void package_cache_evict(struct package_cache *cache)
+/* Removes packages until the cache is not full, but not the one that was used last. */
+static void package_cache_shrink(struct package_cache *cache, bool keeps_large)
 {
     struct cached_package *cached, *next;
 
-    if (cache->changes == STORE_CHANGES_UNKNOWN)
-        package_cache_clear_all(cache);
     for (cached = TAILQ_FIRST(&cache->uses); cached && package_cache_is_full(cache);
          cached = next) {
         next = TAILQ_NEXT(cached, use);
-        if (next)
+        if (next && !(keeps_large && cached->large && cached->counted_bytes <= SMALL_BYTES))
             package_cache_remove(cache, cached);
     }
+}
+
+void package_cache_evict(struct package_cache *cache)
+{
+    if (cache->changes == STORE_CHANGES_UNKNOWN)
+        package_cache_clear_all(cache);
+    if (!package_cache_is_full(cache))
+        return;
+    package_cache_shrink(cache, true);
+    package_cache_shrink(cache, false);
 }
 
 /* ---- loading ---- */
@@ -241,6 +256,22 @@ const struct package *package_cache_peek(
     const struct cached_package *cached = package_cache_find(cache, version, pkgarch);
 
     return cached ? cached->package : NULL;
+}
+
+bool package_cache_is_wanted(struct package_cache *cache, struct text version, struct text pkgarch)
+{
+    const struct cached_package *cached = package_cache_find(cache, version, pkgarch);
+    uint64_t *slot;
+    uint64_t asked;
+    bool was_asked;
+
+    if (cached || buffer_failed(&cache->key))
+        return cached && cached->package;
+    asked = hash_text(buffer_text(&cache->key)) + cache->n_clears;
+    slot = &cache->asked[asked % ASKED_SLOTS];
+    was_asked = *slot == asked;
+    *slot = asked;
+    return was_asked;
 }
 
 /* Finds or reads a package. must_be_whole: even if it is large. */

@@ -62,6 +62,11 @@ ERROR_MUST_CHECK int package_cache_get(struct package_cache *cache, struct text 
 const struct package *package_cache_peek(
     struct package_cache *cache, struct text version, struct text pkgarch);
 
+/* Returns whether package_cache_ask answers without the store, or is worth its reading the package
+ * for a question that the store could answer by an index: that was asked about the same package
+ * before, and nobody has written since. */
+bool package_cache_is_wanted(struct package_cache *cache, struct text version, struct text pkgarch);
+
 /* Returns whether questions about any package, or about this one, wait for a scan. */
 bool package_cache_has_scans(const struct package_cache *cache);
 bool package_cache_is_scanning(
@@ -81,7 +86,8 @@ ERROR_MUST_CHECK int package_cache_scan(struct package_cache *cache, struct erro
 void package_cache_clear(struct package_cache *cache);
 
 /* After a transaction: removes the packages that were not used for longest, down to the limit, but
- * not the one that was used last. Removes everything if the store can't tell what others write. */
+ * not the one that was used last; facts that took a scan go after all others. Removes everything if
+ * the store can't tell what others write. */
 void package_cache_evict(struct package_cache *cache);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A look-up walks the few rows that it is about; what needs a whole package gets it from a package
- * cache of the reader's own. */
+/* The first look-up in a package walks the few rows that it is about. Further ones, and what needs
+ * a whole package, get it from a package cache of the reader's own. */
 #include "exec/reader.h"
 
 #include "base/clock.h"
@@ -137,7 +137,12 @@ static int reader_look_up(struct reader *reader, struct job *job)
 {
     const struct request *request = job->request;
     struct search search = {.reader = reader, .job = job};
-    int result = store_look_up(reader->store, request->version, request->pkgarch, request->checksum,
+    int result;
+
+    if (store_loads_all(reader->store) &&
+        package_cache_is_wanted(reader->cache, request->version, request->pkgarch))
+        return reader_read_package(reader, reader->cache, job);
+    result = store_look_up(reader->store, request->version, request->pkgarch, request->checksum,
         reader_take_extreme, &search, &job->error);
 
     if (result == 0 && search.is_long) {

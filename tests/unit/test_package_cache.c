@@ -27,9 +27,19 @@ static int load(struct store *base, struct text version, struct text pkgarch, st
 
         (void)snprintf(checksum, sizeof checksum, "%u", i);
         row.checksum = text_of(checksum);
-        assert_int_equal(fn(context, &row), 0);
+        if (fn(context, &row) != 0)
+            break;
     }
     return store.result ? error_set(error, store.result, "the disk is broken") : 0;
+}
+
+static int load_after(struct store *base, struct text version, struct text pkgarch,
+    const struct store_place *place, bool *can_stop, store_row_fn fn, void *context,
+    struct error *error)
+{
+    (void)place;
+    *can_stop = false;
+    return load(base, version, pkgarch, fn, context, error);
 }
 
 static int find_changes(struct store *base, enum store_changes *changes, struct error *error)
@@ -42,7 +52,8 @@ static int find_changes(struct store *base, enum store_changes *changes, struct 
 
 static struct package_cache *start(size_t limit_bytes)
 {
-    static const struct store_ops ops = {.load = load, .find_changes = find_changes};
+    static const struct store_ops ops = {
+        .load = load, .load_after = load_after, .find_changes = find_changes};
     struct package_cache *cache;
 
     store.base.ops = &ops;
@@ -77,6 +88,23 @@ static void refresh(struct package_cache *cache, enum store_changes changes)
 static bool has(struct package_cache *cache, const char *version)
 {
     return package_cache_peek(cache, text_of(version), text_of("all")) != NULL;
+}
+
+/* Returns the greatest value of a package. */
+static const char *greatest(struct package_cache *cache, const char *version)
+{
+    const struct package_question question = {
+        .version = text_of(version), .pkgarch = text_of("all"), .wants_greatest = true};
+    struct package_facts facts;
+    struct error error;
+
+    assert_int_equal(package_cache_ask(cache, &question, &facts, &error), 0);
+    return facts.greatest;
+}
+
+static bool is_wanted(struct package_cache *cache, const char *version)
+{
+    return package_cache_is_wanted(cache, text_of(version), text_of("all"));
 }
 
 static void a_package_is_read_once(void **state)
@@ -203,6 +231,65 @@ static void rows_that_are_added_count(void **state)
     package_cache_free(cache);
 }
 
+static void what_is_known_of_a_large_package_outlives_others(void **state)
+{
+    struct package_cache *cache = start(4000);
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
+
+    (void)state;
+    refresh(cache, STORE_UNCHANGED);
+    store.n_rows = LARGE;
+    assert_string_equal(greatest(cache, "large"), "1");
+    store.n_rows = 1;
+    for (size_t i = 0; i < COUNT(names); i++)
+        (void)get(cache, names[i]);
+    package_cache_evict(cache);
+    assert_false(has(cache, "a"));
+    store.n_loads = 0;
+    assert_string_equal(greatest(cache, "large"), "1");
+    assert_int_equal(store.n_loads, 0);
+    package_cache_free(cache);
+}
+
+static void many_large_packages_are_evicted_as_well(void **state)
+{
+    struct package_cache *cache = start(4000);
+    char name[16];
+
+    (void)state;
+    store.n_rows = LARGE;
+    for (unsigned i = 0; i < 20; i++) {
+        refresh(cache, STORE_UNCHANGED);
+        (void)snprintf(name, sizeof name, "%u", i);
+        assert_string_equal(greatest(cache, name), "1");
+        package_cache_evict(cache);
+    }
+    store.n_loads = 0;
+    refresh(cache, STORE_UNCHANGED);
+    assert_string_equal(greatest(cache, "0"), "1");
+    assert_true(store.n_loads > 0);
+    package_cache_free(cache);
+}
+
+static void a_package_is_wanted_when_it_is_asked_about_again(void **state)
+{
+    struct package_cache *cache = start(1000000);
+
+    (void)state;
+    refresh(cache, STORE_UNCHANGED);
+    assert_false(is_wanted(cache, "a"));
+    assert_false(is_wanted(cache, "b"));
+    assert_true(is_wanted(cache, "a"));
+    refresh(cache, STORE_CHANGED);
+    assert_false(is_wanted(cache, "a"));
+    (void)get(cache, "b");
+    assert_true(is_wanted(cache, "b"));
+    store.n_rows = LARGE;
+    (void)greatest(cache, "large");
+    assert_false(is_wanted(cache, "large"));
+    package_cache_free(cache);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -213,6 +300,9 @@ int main(void)
         cmocka_unit_test(the_packages_not_used_for_longest_are_evicted),
         cmocka_unit_test(the_package_used_last_stays_however_large_it_is),
         cmocka_unit_test(rows_that_are_added_count),
+        cmocka_unit_test(what_is_known_of_a_large_package_outlives_others),
+        cmocka_unit_test(many_large_packages_are_evicted_as_well),
+        cmocka_unit_test(a_package_is_wanted_when_it_is_asked_about_again),
     };
 
     return cmocka_run_group_tests_name("package_cache", tests, NULL, NULL);
