@@ -55,8 +55,9 @@ struct package_cache *package_cache_create(
 
     if (!cache)
         return NULL;
-    *cache = (struct package_cache){
-        .store = store, .limit_bytes = limit_bytes, .invalid_rows = invalid_rows};
+    cache->store = store;
+    cache->limit_bytes = limit_bytes;
+    cache->invalid_rows = invalid_rows;
     TAILQ_INIT(&cache->uses);
     return cache;
 }
