@@ -448,7 +448,7 @@ int export_read_package(struct job *job, struct store *store, struct invalid_row
         if (export_package_has_failed(package))
             return error_set_memory(error);
         if (export_is_over(&piece, &row)) {
-            store_scan_pause(store);
+            store_pause(store);
             job->is_long = true;
             return 1;
         }

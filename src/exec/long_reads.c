@@ -76,21 +76,34 @@ static int long_reads_answer(struct long_reads *reads, struct job_list *finished
     return result == ERROR_LOCKED ? result : 0;
 }
 
+/* Goes on with the snapshot. If that is not possible any more, or there is none, begins another
+ * one. */
+static int long_reads_resume(struct long_reads *reads, struct error *error)
+{
+    if (!STAILQ_EMPTY(&reads->reading) && store_resume(reads->store, error) == 0)
+        return 0;
+    long_reads_end(reads);
+    STAILQ_CONCAT(&reads->reading, &reads->waiting);
+    STAILQ_CONCAT(&reads->waiting, &reads->reading);
+    return long_reads_begin(reads, error);
+}
+
 int long_reads_work(struct long_reads *reads, struct job_list *finished,
     long_reads_answer_fn answer, void *context, struct error *error)
 {
-    int result = 0;
+    int result;
 
     if (!long_reads_any(reads))
         return 0;
-    if (STAILQ_EMPTY(&reads->reading))
-        result = long_reads_begin(reads, error);
+    result = long_reads_resume(reads, error);
     if (result == 0)
         result = long_reads_answer(reads, finished, answer, context, error);
     if (result == 0 && !STAILQ_EMPTY(&reads->reading))
         result = package_cache_scan(reads->cache, error);
     if (result != 0 || STAILQ_EMPTY(&reads->reading))
         long_reads_end(reads);
+    else
+        store_pause(reads->store);
     return result;
 }
 

@@ -22,6 +22,7 @@ struct reader {
     struct package_cache *cache; /* for get-pr and max-package-pr */
     struct job_list scanned;     /* jobs whose packages are being scanned; during reader_work */
     struct long_reads long_reads;
+    struct outage long_outage; /* of the long reads alone */
     struct invalid_rows *invalid_rows;
     struct log *log;
     struct outage outage;
@@ -46,6 +47,8 @@ int reader_create(struct reader **created, const struct store_options *options,
     reader->writer = writer;
     reader->log = options->log;
     outage_init(&reader->outage, "Look-ups", options->patience_ms, options->log);
+    outage_init(
+        &reader->long_outage, "Look-ups in large packages", options->patience_ms, options->log);
     reader->options = options;
     result = store_open(&reader->store, options, STORE_READER, error);
     if (result == 0)
@@ -256,12 +259,12 @@ static int reader_answer_all(struct reader *reader, struct job_list *arrived,
 }
 
 /* Lets jobs wait, or ends them with an error. */
-static void reader_fail_jobs(struct reader *reader, struct job_list *arrived,
+static void reader_fail_jobs(struct outage *outage, struct job_list *arrived,
     struct job_list *finished, int result, const struct error *error)
 {
     if (result == ERROR_LOCKED) {
-        retry_note(&reader->outage, arrived, error);
-        retry_expire(&reader->outage, arrived, finished);
+        retry_note(outage, arrived, error);
+        retry_expire(outage, arrived, finished);
         return;
     }
     job_fail_all(arrived, finished, result, error);
@@ -280,6 +283,25 @@ static void reader_scan(struct reader *reader, struct job_list *arrived, struct 
     if (result != 0 && result != ERROR_LOCKED)
         job_fail_all(&reader->scanned, finished, result, &error);
     STAILQ_CONCAT(arrived, &reader->scanned);
+}
+
+/* Goes on with the long reads. If they fail, their jobs arrive again, or have their error. */
+static void reader_read_long(
+    struct reader *reader, struct job_list *arrived, struct job_list *finished)
+{
+    struct job_list failed = STAILQ_HEAD_INITIALIZER(failed);
+    struct error error;
+    const int result =
+        long_reads_work(&reader->long_reads, finished, reader_answer_long, reader, &error);
+
+    if (result == 0) {
+        retry_end(&reader->long_outage);
+        return;
+    }
+    reader->next_try_ms = retry_next_ms(clock_ms());
+    long_reads_take_all(&reader->long_reads, &failed);
+    reader_fail_jobs(&reader->long_outage, &failed, finished, result, &error);
+    STAILQ_CONCAT(arrived, &failed);
 }
 
 bool reader_has_jobs(const struct reader *reader)
@@ -319,16 +341,20 @@ void reader_work(struct reader *reader, struct job_list *arrived, struct job_lis
     if (result != 0 && blocking == STORE_BLOCK) {
         reader->next_try_ms = retry_next_ms(began_ms);
         long_reads_take_all(&reader->long_reads, arrived);
-        reader_fail_jobs(reader, arrived, finished, result, &error);
+        reader_fail_jobs(&reader->outage, arrived, finished, result, &error);
     }
     store_rollback(reader->store);
     package_cache_evict(reader->cache);
+    if (result == 0 && blocking == STORE_BLOCK)
+        reader_read_long(reader, arrived, finished);
 }
 
 void reader_give_up(struct reader *reader, struct job_list *arrived, struct job_list *finished)
 {
-    if (outage_is_on(&reader->outage))
-        retry_give_up(&reader->outage, arrived, finished);
+    struct outage *outage = outage_is_on(&reader->outage) ? &reader->outage : &reader->long_outage;
+
+    if (outage_is_on(outage))
+        retry_give_up(outage, arrived, finished);
 }
 
 uint64_t reader_next_try_ms(const struct reader *reader)

@@ -40,13 +40,6 @@ ERROR_MUST_CHECK static inline int store_scan_next(
     return store->ops->scan_next(store, row, error);
 }
 
-/* Says that the last row is not needed any more, and that the next one may be asked for later. */
-static inline void store_scan_pause(struct store *store)
-{
-    if (store->ops->scan_pause)
-        store->ops->scan_pause(store);
-}
-
 /* Returns whether store_find_greatest can be called. */
 static inline bool store_finds_greatest(const struct store *store)
 {

@@ -208,7 +208,8 @@ struct store_ops {
     /* optional */
     int (*find_greatest)(struct store *store, struct text version, struct text pkgarch,
         struct buffer *value, struct error *error);
-    void (*scan_pause)(struct store *store);
+    void (*pause)(struct store *store);
+    int (*resume)(struct store *store, struct error *error);
     int (*check)(struct store *store, const struct text *texts, size_t count, struct error *error);
     bool (*has_lock)(struct store *store, struct text version, struct text pkgarch);
     uint64_t (*batch_delay_us)(
@@ -312,6 +313,22 @@ ERROR_MUST_CHECK static inline int store_commit(struct store *store, struct erro
 static inline void store_rollback(struct store *store)
 {
     store->ops->rollback(store);
+}
+
+/* Inside a reading transaction: lets go of the database's files until store_resume, or
+ * store_rollback: if they are removed, all stores of the process have to be let go. Rows that were
+ * handed out are not valid any more. A thread that uses several stores holds one at a time. */
+static inline void store_pause(struct store *store)
+{
+    if (store->ops->pause)
+        store->ops->pause(store);
+}
+
+/* Goes on with a reading transaction, also if it was not paused. Fails with ERROR_STORE if the
+ * files were removed or replaced meanwhile: then store_rollback is all that is left. */
+ERROR_MUST_CHECK static inline int store_resume(struct store *store, struct error *error)
+{
+    return store->ops->resume ? store->ops->resume(store, error) : 0;
 }
 
 /* Returns how long to wait for more requests before the next batch; 0: not at all. n_waiting

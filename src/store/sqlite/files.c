@@ -368,8 +368,10 @@ int sqlite_files_enter(
     return error_set(error, ERROR_LOCKED, "the files of %s are being checked", store->options.file);
 }
 
-int sqlite_files_enter_scan(struct sqlite_store *store, struct error *error)
+int sqlite_files_enter_again(struct sqlite_store *store, struct error *error)
 {
+    if (store->is_entered)
+        return 0;
     (void)pthread_mutex_lock(&store->busy);
     store->is_entered = true;
     if (!store->was_closed && files_are_probably_in_place(store, STORE_NONBLOCK))

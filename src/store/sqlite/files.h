@@ -65,9 +65,9 @@ void sqlite_files_part(struct sqlite_store *store);
 ERROR_MUST_CHECK int sqlite_files_enter(
     struct sqlite_store *store, enum store_blocking blocking, struct error *error);
 
-/* Enters the store to go on with its scan. Fails with ERROR_STORE if the files have changed since
- * it began. */
-ERROR_MUST_CHECK int sqlite_files_enter_scan(struct sqlite_store *store, struct error *error);
+/* Enters the store to go on with its transaction, unless it is entered. Fails with ERROR_STORE if
+ * the files have changed since that began. */
+ERROR_MUST_CHECK int sqlite_files_enter_again(struct sqlite_store *store, struct error *error);
 
 /* Leaves the store. Allowed if it was not entered. */
 void sqlite_files_leave(struct sqlite_store *store);

@@ -373,7 +373,7 @@ int sqlite_scan_next(struct store *base, struct row *row, struct error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
     sqlite3_stmt *statement;
-    int code = store->is_entered ? 0 : sqlite_files_enter_scan(store, error);
+    int code = sqlite_files_enter_again(store, error);
 
     if (code != 0)
         return code;
@@ -395,11 +395,6 @@ int sqlite_scan_next(struct store *base, struct row *row, struct error *error)
     row->pkgarch = sqlite_query_column(statement, 1);
     row->checksum = sqlite_query_column(statement, 2);
     return sqlite_query_has_failed(store) ? error_set_memory(error) : STORE_SCAN_ROW;
-}
-
-void sqlite_scan_pause(struct store *base)
-{
-    sqlite_files_leave((struct sqlite_store *)base);
 }
 
 void sqlite_scan_free(struct sqlite_scan *scan)

@@ -165,6 +165,16 @@ static int sqlite_begin_read(struct store *base, const struct store_batch *batch
     return result;
 }
 
+static void sqlite_pause(struct store *base)
+{
+    sqlite_files_leave((struct sqlite_store *)base);
+}
+
+static int sqlite_resume(struct store *base, struct error *error)
+{
+    return sqlite_files_enter_again((struct sqlite_store *)base, error);
+}
+
 static int sqlite_begin_write(
     struct store *base, const struct store_batch *batch, unsigned wait_ms, struct error *error)
 {
@@ -464,7 +474,8 @@ int sqlite_open(struct store **opened, const struct store_options *options, enum
         .check_mark = sqlite_mark_check,
         .wants_mark_file = sqlite_mark_wants_file,
         .write_mark_file = sqlite_mark_write_file,
-        .scan_pause = sqlite_scan_pause,
+        .pause = sqlite_pause,
+        .resume = sqlite_resume,
         .wants_checkpoint = sqlite_wal_wants_checkpoint,
         .checkpoint = sqlite_checkpoint,
         .look_after = sqlite_look_after,
