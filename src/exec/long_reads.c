@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "exec/long_reads.h"
 
+#include "store/scan.h"
+
 #define CACHE_BYTES ((size_t)4 * 1024 * 1024) /* large packages are kept as some answers */
 
 void long_reads_init(struct long_reads *reads, const struct store_options *options,

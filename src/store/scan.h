@@ -40,6 +40,22 @@ ERROR_MUST_CHECK static inline int store_scan_next(
     return store->ops->scan_next(store, row, error);
 }
 
+/* Inside a reading transaction: lets go of the database's files until store_resume, or
+ * store_rollback: if they are removed, all stores of the process have to be let go. Rows that were
+ * handed out are not valid any more. A thread that uses several stores holds one at a time. */
+static inline void store_pause(struct store *store)
+{
+    if (store->ops->pause)
+        store->ops->pause(store);
+}
+
+/* Goes on with a reading transaction, also if it was not paused. Fails with ERROR_STORE if the
+ * files were removed or replaced meanwhile: then store_rollback is all that is left. */
+ERROR_MUST_CHECK static inline int store_resume(struct store *store, struct error *error)
+{
+    return store->ops->resume ? store->ops->resume(store, error) : 0;
+}
+
 /* Returns whether store_find_greatest can be called. */
 static inline bool store_finds_greatest(const struct store *store)
 {

@@ -2,11 +2,10 @@
 /* The interface to the database: one for both backends, SQLite and PostgreSQL.
  *
  * A struct store is one connection to the database, used by one thread at a time. The executor
- * opens one each for its writer, its answerer and its checkpointer, and two each for its reader and
- * for exports.
- * Texts and rows that are handed out are borrowed until the callback returns. After an error the
- * transaction is over (rolled back), and the store is usable for the next one unless the function
- * says otherwise.
+ * opens one each for its writer, answerer and checkpointer, and two each for its reader and for
+ * exports. Texts and rows that are handed out are borrowed until the callback returns. After an
+ * error the transaction is over (rolled back), and the store is usable for the next one unless the
+ * function says otherwise.
  *
  * How requests are decided and stored, in batches:
  *
@@ -313,22 +312,6 @@ ERROR_MUST_CHECK static inline int store_commit(struct store *store, struct erro
 static inline void store_rollback(struct store *store)
 {
     store->ops->rollback(store);
-}
-
-/* Inside a reading transaction: lets go of the database's files until store_resume, or
- * store_rollback: if they are removed, all stores of the process have to be let go. Rows that were
- * handed out are not valid any more. A thread that uses several stores holds one at a time. */
-static inline void store_pause(struct store *store)
-{
-    if (store->ops->pause)
-        store->ops->pause(store);
-}
-
-/* Goes on with a reading transaction, also if it was not paused. Fails with ERROR_STORE if the
- * files were removed or replaced meanwhile: then store_rollback is all that is left. */
-ERROR_MUST_CHECK static inline int store_resume(struct store *store, struct error *error)
-{
-    return store->ops->resume ? store->ops->resume(store, error) : 0;
 }
 
 /* Returns how long to wait for more requests before the next batch; 0: not at all. n_waiting

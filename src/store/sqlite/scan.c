@@ -397,6 +397,16 @@ int sqlite_scan_next(struct store *base, struct row *row, struct error *error)
     return sqlite_query_has_failed(store) ? error_set_memory(error) : STORE_SCAN_ROW;
 }
 
+void sqlite_pause(struct store *base)
+{
+    sqlite_files_leave((struct sqlite_store *)base);
+}
+
+int sqlite_resume(struct store *base, struct error *error)
+{
+    return sqlite_files_enter_again((struct sqlite_store *)base, error);
+}
+
 void sqlite_scan_free(struct sqlite_scan *scan)
 {
     buffer_free(&scan->odd);

@@ -165,16 +165,6 @@ static int sqlite_begin_read(struct store *base, const struct store_batch *batch
     return result;
 }
 
-static void sqlite_pause(struct store *base)
-{
-    sqlite_files_leave((struct sqlite_store *)base);
-}
-
-static int sqlite_resume(struct store *base, struct error *error)
-{
-    return sqlite_files_enter_again((struct sqlite_store *)base, error);
-}
-
 static int sqlite_begin_write(
     struct store *base, const struct store_batch *batch, unsigned wait_ms, struct error *error)
 {

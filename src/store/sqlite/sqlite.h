@@ -281,6 +281,8 @@ int sqlite_scan_resume(struct store *base, const struct store_filter *filter,
     const struct buffer *place, struct error *error);
 void sqlite_scan_place(struct store *base, enum store_scan_from which, struct buffer *place);
 int sqlite_scan_next(struct store *base, struct row *row, struct error *error);
+void sqlite_pause(struct store *base);
+int sqlite_resume(struct store *base, struct error *error);
 void sqlite_scan_free(struct sqlite_scan *scan);
 
 #endif
