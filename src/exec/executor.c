@@ -215,8 +215,9 @@ static void *executor_run_reader(void *argument)
             if (executor_has_no_time(executor)) {
                 reader_take_back(executor->reader, &jobs);
                 executor_refuse(&jobs, &finished);
-            } else if (atomic_load(&executor->shutting_down))
+            } else if (atomic_load(&executor->shutting_down)) {
                 reader_give_up(executor->reader, &jobs, &finished);
+            }
             workers_hand_back(&executor->workers, &finished);
             if (!STAILQ_EMPTY(&jobs) && clock_ms() < reader_next_try_ms(executor->reader))
                 worker_wait(worker, reader_next_try_ms(executor->reader), NULL);

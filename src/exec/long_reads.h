@@ -25,7 +25,7 @@ struct long_reads {
     struct job_list reading; /* answered from the snapshot that is open */
 };
 
-/* What it is given is borrowed. */
+/* Borrows the options and invalid_rows. */
 void long_reads_init(struct long_reads *reads, const struct store_options *options,
     struct invalid_rows *invalid_rows);
 void long_reads_deinit(struct long_reads *reads);

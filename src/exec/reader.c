@@ -19,10 +19,11 @@
 
 struct reader {
     struct store *store;
-    struct package_cache *cache; /* for get-pr and max-package-pr */
-    struct job_list scanned;     /* jobs whose packages are being scanned; during reader_work */
-    struct long_reads long_reads;
-    struct outage long_outage; /* of the long reads alone */
+    struct package_cache
+        *cache; /* for get-pr and max-package-pr, and for test-pr that is asked again */
+    struct job_list scanned;      /* jobs whose packages are being scanned; during reader_work */
+    struct long_reads long_reads; /* used while the store is not: store_pause */
+    struct outage long_outage;    /* of the long reads alone */
     struct invalid_rows *invalid_rows;
     struct log *log;
     struct outage outage;
@@ -331,20 +332,17 @@ void reader_work(struct reader *reader, struct job_list *arrived, struct job_lis
         result = reader_answer_all(reader, arrived, finished, blocking);
         if (result != 0)
             error = STAILQ_FIRST(arrived)->error;
-        if (result == 0 && blocking == STORE_BLOCK) {
+        if (result == 0 && blocking == STORE_BLOCK)
             reader_scan(reader, arrived, finished);
-            result =
-                long_reads_work(&reader->long_reads, finished, reader_answer_long, reader, &error);
-        }
         STAILQ_CONCAT(arrived, &reader->scanned);
     }
+    store_rollback(reader->store);
+    package_cache_evict(reader->cache);
     if (result != 0 && blocking == STORE_BLOCK) {
         reader->next_try_ms = retry_next_ms(began_ms);
         long_reads_take_all(&reader->long_reads, arrived);
         reader_fail_jobs(&reader->outage, arrived, finished, result, &error);
     }
-    store_rollback(reader->store);
-    package_cache_evict(reader->cache);
     if (result == 0 && blocking == STORE_BLOCK)
         reader_read_long(reader, arrived, finished);
 }

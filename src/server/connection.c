@@ -304,7 +304,7 @@ void connection_on_end_of_input(void *context)
 void connection_linger(struct connection *connection)
 {
     if (connection->transport.input_ended) {
-        transport_end_session(&connection->transport);
+        transport_shut_tls(&connection->transport);
         connection_close(connection, "done");
         return;
     }

@@ -355,7 +355,7 @@ uint64_t transport_measure_stall(struct transport *transport, uint64_t now_ms)
 
 /* ---- the end ---- */
 
-void transport_end_session(struct transport *transport)
+void transport_shut_tls(struct transport *transport)
 {
     if (!transport->session)
         return;
@@ -367,7 +367,7 @@ void transport_shut(struct transport *transport)
 {
     uv_os_fd_t descriptor;
 
-    transport_end_session(transport);
+    transport_shut_tls(transport);
     if (uv_fileno(&transport->uv.handle, &descriptor) == 0)
         (void)shutdown(descriptor, SHUT_WR);
 }

@@ -112,7 +112,7 @@ ERROR_MUST_CHECK int transport_write(struct transport *transport);
 uint64_t transport_measure_stall(struct transport *transport, uint64_t now_ms);
 
 /* Ends TLS, if the connection has it: the client can tell that nothing was cut off. */
-void transport_end_session(struct transport *transport);
+void transport_shut_tls(struct transport *transport);
 
 /* Shuts our side, TLS included: after all that was written the client reads the end. */
 void transport_shut(struct transport *transport);

@@ -214,6 +214,12 @@ def test_others_do_not_wait_for_a_large_package(start):
     assert peak_bytes(server) - peak < 40_000_000  # most of it SQLite's cache
 
 
+def read_only_server(serve, server):
+    """Starts another server on the same database."""
+    path = server.folder.parent / "large.sqlite3"
+    return serve("--file", path, "--read-only", folder="reading")
+
+
 @contextlib.contextmanager
 def writing_on(server):
     """Stores content of another package, until the block ends."""
@@ -242,8 +248,7 @@ def test_look_ups_do_not_wait_while_others_write_and_a_large_package_is_read(
     """Rows that others add make the scan of a large package begin anew: it gets a snapshot."""
     n = 500_000
     server = start(many(n) + many(3, ZIP))
-    path = server.folder.parent / "large.sqlite3"
-    reading = serve("--file", path, "--read-only", folder="reading")
+    reading = read_only_server(serve, server)
     answers = []
     waits = []
 
@@ -267,8 +272,7 @@ def test_look_ups_do_not_wait_while_others_write_and_a_large_package_is_read(
 def test_answers_from_a_snapshot_are_as_new_as_the_request(start, serve):
     """A client's request sees each row for which it has an answer."""
     server = start(many(20_000))
-    path = server.folder.parent / "large.sqlite3"
-    reading = serve("--file", path, "--read-only", folder="reading")
+    reading = read_only_server(serve, server)
     with writing_on(server), server.client() as writer, reading.client() as reader:
         for i in range(40):
             value = writer.get_pr(*M4, f"new {i}")
