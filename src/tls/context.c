@@ -174,8 +174,10 @@ static void tls_context_set_rules(SSL_CTX *ssl, const struct tls_options *option
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_default_passwd_cb(ssl, tls_context_on_passphrase);
     SSL_CTX_set_msg_callback(ssl, tls_count_key_updates);
-    (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    (void)SSL_CTX_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     if (options->is_server) {
+        /* 34 KB for each idle connection; a client has few connections, and keeps its buffers. */
+        (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
         /* Tickets hold all that is needed to resume a session. */
         (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
         (void)SSL_CTX_set_session_ticket_cb(ssl, NULL, tls_context_on_ticket, NULL);

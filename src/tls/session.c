@@ -103,12 +103,15 @@ static BIO *tls_bio_new(struct tls_session *session)
 void tls_count_key_updates(int is_written, int version, int type, const void *bytes, size_t length,
     SSL *ssl, void *argument)
 {
-    struct tls_session *session = SSL_get_app_data(ssl);
+    struct tls_session *session;
 
     (void)version;
     (void)argument;
-    if (!is_written && session && type == SSL3_RT_HANDSHAKE && length > 0 &&
-        *(const unsigned char *)bytes == SSL3_MT_KEY_UPDATE)
+    if (is_written || type != SSL3_RT_HANDSHAKE || length == 0 ||
+        *(const unsigned char *)bytes != SSL3_MT_KEY_UPDATE)
+        return;
+    session = SSL_get_app_data(ssl);
+    if (session)
         session->n_key_updates++;
 }
 
@@ -218,6 +221,14 @@ void tls_close(struct tls_session *session)
 
 /* ---- failures ---- */
 
+/* Forgets errors of earlier calls, which the library would take for those of the next one. There
+ * hardly ever is one, and to clear the queue takes ten times as long as to look. */
+static void tls_forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* Describes why the library fails. */
 static enum tls_result tls_fail(const struct tls_session *session, struct error *error)
 {
@@ -309,7 +320,7 @@ enum tls_result tls_negotiate(struct tls_session *session, struct error *error)
         return TLS_FAILED;
     }
     session->has_record = session->has_record || session->input.length > 0;
-    ERR_clear_error();
+    tls_forget_errors();
     returned = SSL_do_handshake(session->ssl);
     tls_drop_input(session);
     session->is_complete = returned == 1;
@@ -325,7 +336,7 @@ enum tls_result tls_read(
     if (session->input.length == 0 && !SSL_has_pending(session->ssl) &&
         (SSL_get_shutdown(session->ssl) & SSL_RECEIVED_SHUTDOWN) == 0)
         return TLS_MORE;
-    ERR_clear_error();
+    tls_forget_errors();
     returned = SSL_read_ex(session->ssl, bytes, size, length);
     if (session->n_taken == session->input.length)
         tls_drop_input(session);
@@ -344,7 +355,7 @@ enum tls_result tls_write(struct tls_session *session, struct text text, struct 
     size_t written;
     int returned;
 
-    ERR_clear_error();
+    tls_forget_errors();
     returned = SSL_write_ex(session->ssl, text.bytes, text.length, &written);
     return returned == 1 ? TLS_OK : tls_interpret(session, returned, error);
 }
