@@ -196,7 +196,7 @@ class LimitedPrservd(Prservd):
         "--bind",
         "127.0.0.1:0"
         + "".join(f",allow=10.{n // 250}.{n % 250}.0/24" for n in range(1000))
-        + ",allow=127.0.0.1",
+        + ",allow=127.0.0.0/8",
     )
 
     def listens_on(self):

@@ -44,7 +44,7 @@ _prserv() {
         return
         ;;
     --server | --margin | --since | --limit | --annotate | --pkgarch | --checksum | --packages | --checksums | --seed | --connections | \
-        --pipeline | --seconds | --max-time | --requests | --warm-up | --warm-up-requests | --timeout)
+        --pipeline | --source-addresses | --seconds | --max-time | --requests | --warm-up | --warm-up-requests | --timeout)
         return
         ;;
     --version) # takes a version only in export
@@ -74,7 +74,8 @@ _prserv() {
         ;;
     bench)
         options="$options --work --packages --checksums --seed --prepared --history --connections
-            --pipeline --reconnect --seconds --requests --warm-up --warm-up-requests --version"
+            --pipeline --reconnect --source-addresses --seconds --requests --warm-up --warm-up-requests
+            --version"
         ;;
     esac
     if [[ $cur == -* ]]; then

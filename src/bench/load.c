@@ -137,7 +137,8 @@ static void bench_load_connect_and_send(
         if (slot->attempts++ > 0)
             load->figures->retries++;
         slot->sent = 0;
-        if (bench_target_start(load->target, &slot->descriptor, &reason) != 0)
+        if (bench_target_start(
+                load->target, (size_t)(slot - load->slots), &slot->descriptor, &reason) != 0)
             continue;
         if (bench_load_watch(load, slot, EPOLL_CTL_ADD, false) == 0 && bench_load_flush(load, slot))
             return;
@@ -394,7 +395,8 @@ static int bench_load_open_slot(struct bench_load *load, struct slot *slot, stru
         return error_set_memory(error);
     if (load->options.reconnect)
         return 0;
-    if (bench_target_connect(load->target, &slot->descriptor, error) != 0)
+    if (bench_target_connect(
+            load->target, (size_t)(slot - load->slots), &slot->descriptor, error) != 0)
         return ERROR_SYSTEM;
     if (load->target->tls && sealed_open(&slot->session, load->target->tls, load->target->host,
                                  slot->descriptor, (int)load->target->timeout_ms, error) != 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* prserv-bench: its options and its help. */
 #include "bench/run.h"
+#include "bench/target.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,11 +26,12 @@ enum bench_option {
     PACKAGES,
     CHECKSUMS,
     SEED,
+    SOURCES,
     N_VALUES,
 };
 
 static const char *const option_names[N_VALUES] = {"connections", "pipeline", "requests", "seconds",
-    "warm-up", "warm-up-requests", "work", "packages", "checksums", "seed"};
+    "warm-up", "warm-up-requests", "work", "packages", "checksums", "seed", "source-addresses"};
 
 /* The command line while it is read. The functions below report the first invalid value and set
  * status to CLI_USAGE. */
@@ -113,6 +115,7 @@ static void bench_read_settings(struct bench_reader *reader, struct bench_settin
     bench_read_plan(reader, &settings->plan);
     settings->connections = (unsigned)bench_read_count(reader, CONNECTIONS, 1, MAX_CONNECTIONS, 32);
     settings->pipeline = (unsigned)bench_read_count(reader, PIPELINE, 1, MAX_PIPELINE, 1);
+    settings->sources = (unsigned)bench_read_count(reader, SOURCES, 1, BENCH_MAX_SOURCES, 1);
     settings->requests = bench_read_count(reader, REQUESTS, 1, MAX_REQUESTS, 0);
     settings->seconds = bench_read_seconds(reader, SECONDS, 0.001, default_s);
     settings->warm_up_s = bench_read_seconds(reader, WARM_UP, 0, 0);
@@ -206,6 +209,11 @@ static const char help[] =
     "      --pipeline N        requests in progress on each connection [1]\n"
     "      --reconnect         open a connection for each request, as builds do; a connection\n"
     "                          that is refused or breaks is retried at once, up to three times\n"
+    "      --source-addresses N\n"
+    "                          addresses that the connections come from, as those of N build\n"
+    "                          hosts do: 127.0.0.1, 127.0.0.2 and so on, to a server there. With\n"
+    "                          --reconnect, the ports of one are used up by 14,000 requests a\n"
+    "                          second [1]\n"
     "      --seconds S         duration of the measurement [5, without --requests]\n"
     "      --requests N        number of requests to measure; with --seconds, the first limit\n"
     "                          reached ends the measurement\n"

@@ -143,11 +143,11 @@ static json_t *bench_report_settings_json(const struct bench_settings *settings)
 {
     const struct bench_plan *plan = &settings->plan;
 
-    return json_pack("{s:s, s:b, s:i, s:i, s:b, s:b, s:o, s:o, s:f, s:I, s:i, s:i, s:I, s:f}",
+    return json_pack("{s:s, s:b, s:i, s:i, s:i, s:b, s:b, s:o, s:o, s:f, s:I, s:i, s:i, s:I, s:f}",
         "work", bench_kinds[plan->kind].name, "history", plan->history, "connections",
-        (int)settings->connections, "pipeline", (int)settings->pipeline, "reconnect",
-        settings->reconnect, "prepared", settings->prepared, "requests",
-        bench_report_count_or_null(settings->requests), "seconds",
+        (int)settings->connections, "pipeline", (int)settings->pipeline, "source_addresses",
+        (int)settings->sources, "reconnect", settings->reconnect, "prepared", settings->prepared,
+        "requests", bench_report_count_or_null(settings->requests), "seconds",
         settings->seconds > 0 ? json_real(settings->seconds) : json_null(), "warm_up_s",
         settings->warm_up_s, "warm_up_requests", (json_int_t)settings->warm_up_requests, "packages",
         (int)plan->packages, "checksums", (int)plan->checksums, "seed", (json_int_t)plan->seed,

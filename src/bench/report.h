@@ -13,6 +13,7 @@ struct bench_settings {
     struct bench_plan plan;
     unsigned connections;
     unsigned pipeline;
+    unsigned sources; /* addresses that connections come from */
     bool reconnect;
     bool prepared;     /* an earlier run has stored the known content */
     uint64_t requests; /* 0: no limit */

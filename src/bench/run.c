@@ -220,8 +220,8 @@ int bench_run(const struct cli *cli, const struct bench_settings *settings)
     run->settings = settings;
     run->stop = -1;
     process_raise_file_limit();
-    result = bench_target_resolve(
-        &run->target, cli->server, (unsigned)(settings->timeout_s * 1000), &run->error);
+    result = bench_target_resolve(&run->target, cli->server, (unsigned)(settings->timeout_s * 1000),
+        settings->sources, &run->error);
     if (result == ERROR_INPUT) {
         status = cli_usage_error(cli, "%s", run->error.text);
     } else {

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "bench/sealed.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -30,14 +31,29 @@ static int bench_target_failed(
     if (reason == EADDRNOTAVAIL)
         return error_set(error, ERROR_SYSTEM,
             "no local port is free to connect to %s: closed connections keep theirs for a minute; "
-            "open fewer connections or use a Unix socket",
+            "open fewer connections, or use --source-addresses or a Unix socket",
             target->text);
     if (reason == EINPROGRESS || reason == EAGAIN)
         reason = ETIMEDOUT; /* a blocking connect() reports these when SO_SNDTIMEO expires */
     return error_set(error, ERROR_SYSTEM, "%s: %s", target->text, strerror(reason));
 }
 
-int bench_target_connect(const struct bench_target *target, int *descriptor, struct error *error)
+/* Chooses the address that a connection comes from, but not its port: connect() takes one that is
+ * in use towards another server, or was used before. */
+static int bench_target_bind(const struct bench_target *target, size_t number, int descriptor)
+{
+    const int on = 1;
+    struct sockaddr_in source = {.sin_family = AF_INET};
+
+    if (target->n_sources <= 1)
+        return 0;
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(number % target->n_sources));
+    (void)setsockopt(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    return bind(descriptor, (const struct sockaddr *)&source, sizeof source);
+}
+
+int bench_target_connect(
+    const struct bench_target *target, size_t number, int *descriptor, struct error *error)
 {
     const struct timeval blocking = {.tv_sec = target->timeout_ms / 1000,
         .tv_usec = (suseconds_t)(target->timeout_ms % 1000) * 1000};
@@ -46,6 +62,7 @@ int bench_target_connect(const struct bench_target *target, int *descriptor, str
 
     *descriptor = -1;
     if (made < 0 || setsockopt(made, SOL_SOCKET, SO_SNDTIMEO, &blocking, sizeof blocking) != 0 ||
+        bench_target_bind(target, number, made) != 0 ||
         connect(made, (const struct sockaddr *)&target->address, target->length) != 0 ||
         fcntl(made, F_SETFL, O_NONBLOCK) != 0)
         return bench_target_failed(target, made, error);
@@ -55,15 +72,16 @@ int bench_target_connect(const struct bench_target *target, int *descriptor, str
     return 0;
 }
 
-int bench_target_start(const struct bench_target *target, int *descriptor, struct error *error)
+int bench_target_start(
+    const struct bench_target *target, size_t number, int *descriptor, struct error *error)
 {
     int made;
 
     if (target->address.ss_family == AF_UNIX)
-        return bench_target_connect(target, descriptor, error);
+        return bench_target_connect(target, number, descriptor, error);
     made = socket(target->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     *descriptor = -1;
-    if (made < 0 ||
+    if (made < 0 || bench_target_bind(target, number, made) != 0 ||
         (connect(made, (const struct sockaddr *)&target->address, target->length) != 0 &&
             errno != EINPROGRESS))
         return bench_target_failed(target, made, error);
@@ -74,7 +92,7 @@ int bench_target_start(const struct bench_target *target, int *descriptor, struc
 static int bench_target_try_address(struct bench_target *target, struct error *error)
 {
     int descriptor;
-    int result = bench_target_connect(target, &descriptor, error);
+    int result = bench_target_connect(target, 0, &descriptor, error);
 
     if (result == 0)
         (void)close(descriptor);
@@ -114,8 +132,20 @@ static int bench_target_find_tcp(
     return result;
 }
 
-int bench_target_resolve(
-    struct bench_target *target, const char *address, unsigned timeout_ms, struct error *error)
+/* Checks whether connections can come from several addresses. */
+static int bench_target_check_sources(const struct address *named, struct error *error)
+{
+    struct in_addr address;
+
+    if (!named->is_unix && inet_pton(AF_INET, named->host, &address) == 1 &&
+        (ntohl(address.s_addr) & IN_CLASSA_NET) == (INADDR_LOOPBACK & IN_CLASSA_NET))
+        return 0;
+    return error_set(error, ERROR_INPUT,
+        "--source-addresses needs a server at 127.0.0.1, or another address of 127.0.0.0/8");
+}
+
+int bench_target_resolve(struct bench_target *target, const char *address, unsigned timeout_ms,
+    unsigned n_sources, struct error *error)
 {
     struct address named;
 
@@ -125,6 +155,9 @@ int bench_target_resolve(
     address_format(&named, target->text);
     text_make_printable(target->text);
     target->timeout_ms = timeout_ms;
+    target->n_sources = n_sources;
+    if (n_sources > 1 && bench_target_check_sources(&named, error) != 0)
+        return ERROR_INPUT;
     memcpy(target->host, named.host, sizeof target->host);
     if (named.is_tls && sealed_prepare(&target->tls, error) != 0)
         return ERROR_INPUT;

@@ -15,23 +15,27 @@ struct bench_target {
     struct sockaddr_storage address;
     socklen_t length;
     unsigned timeout_ms;     /* limit for connecting, and for each answer */
+    unsigned n_sources;      /* addresses that connections come from: 127.0.0.1, .2 and so on */
     struct tls_context *tls; /* NULL: without TLS */
     char host[ADDRESS_HOST_BYTES];
 };
 
-/* Resolves the name and connects once, to choose the first address that accepts a connection.
- * Fails with ERROR_INPUT if the address is invalid, ERROR_SYSTEM if none accepts. */
-ERROR_MUST_CHECK int bench_target_resolve(
-    struct bench_target *target, const char *address, unsigned timeout_ms, struct error *error);
+#define BENCH_MAX_SOURCES 250
 
-/* Opens a non-blocking socket and waits until it is connected. *descriptor is the caller's.
- * Fails with ERROR_SYSTEM. */
+/* Resolves the name and connects once, to choose the first address that accepts a connection.
+ * n_sources: 1, or up to BENCH_MAX_SOURCES for a server at 127.0.0.0/8. Fails with ERROR_INPUT if
+ * the address is invalid, or another one needs one source; ERROR_SYSTEM if none accepts. */
+ERROR_MUST_CHECK int bench_target_resolve(struct bench_target *target, const char *address,
+    unsigned timeout_ms, unsigned n_sources, struct error *error);
+
+/* Opens a non-blocking socket and waits until it is connected. number: of the connection, which
+ * chooses its source. *descriptor is the caller's. Fails with ERROR_SYSTEM. */
 ERROR_MUST_CHECK int bench_target_connect(
-    const struct bench_target *target, int *descriptor, struct error *error);
+    const struct bench_target *target, size_t number, int *descriptor, struct error *error);
 
 /* Opens a non-blocking socket without waiting, except for a Unix socket: the connection may still
  * be in progress, and may fail later. */
 ERROR_MUST_CHECK int bench_target_start(
-    const struct bench_target *target, int *descriptor, struct error *error);
+    const struct bench_target *target, size_t number, int *descriptor, struct error *error);
 
 #endif

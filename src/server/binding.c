@@ -2,6 +2,7 @@
 #include "server/binding.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,11 @@
 
 #define BACKLOG 4096 /* long, because clients give up when a connection is refused */
 #define MAX_FREE_PORT_TRIES 10
+
+/* To notice a client whose machine is gone. */
+#define KEEPALIVE_IDLE_S 60
+#define KEEPALIVE_INTERVAL_S 1
+#define KEEPALIVE_PROBES 10
 
 /* Adds a listener without a socket. Returns NULL if there is no memory. */
 static struct listener *binding_add(struct listener_list *listeners)
@@ -124,6 +130,22 @@ static int binding_open_unix(
 
 /* ---- TCP ---- */
 
+/* Sets the options of the clients' sockets: Linux gives a socket that is accepted those of the
+ * socket that listens. That saves five system calls for each client. */
+static void binding_set_client_options(int descriptor)
+{
+    const int on = 1;
+    const int idle_s = KEEPALIVE_IDLE_S;
+    const int interval_s = KEEPALIVE_INTERVAL_S;
+    const int probes = KEEPALIVE_PROBES;
+
+    (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    (void)setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    (void)setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
 static void binding_set_port(struct sockaddr *address, unsigned port)
 {
     if (address->sa_family == AF_INET6)
@@ -154,6 +176,7 @@ static int binding_open_tcp(struct listener *listener, const struct addrinfo *ad
     (void)setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (address->ai_family == AF_INET6)
         (void)setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &v6, sizeof v6);
+    binding_set_client_options(descriptor);
     if (bind(descriptor, bound, address->ai_addrlen) != 0 || listen(descriptor, BACKLOG) != 0 ||
         getsockname(descriptor, bound, &length) != 0) {
         *missing_family = errno == EADDRNOTAVAIL;
@@ -280,6 +303,8 @@ static int binding_check_inherited(struct listener *listener, struct error *erro
         return error_set(error, ERROR_SYSTEM,
             "can't listen on %s: it is not a TCP or unix stream socket (ListenStream=)",
             listener->name);
+    if (bound->sa_family != AF_UNIX)
+        binding_set_client_options(listener->descriptor);
     if (listen(listener->descriptor, BACKLOG) != 0)
         return binding_refuse(listener->name, error);
     address_format_socket(bound, listener->name);

@@ -12,6 +12,9 @@
  * names to resolve; with a low limit, half of what is left for clients. */
 #define RESERVE 64
 
+/* While the clients have less than one descriptor in so many, the numbers are not looked at. */
+#define FEW 4
+
 /* Returns the lowest free number; INT_MAX if there is none. */
 static int descriptor_reserve_find_free(void)
 {
@@ -28,7 +31,7 @@ void descriptor_reserve_init(struct descriptor_reserve *reserve)
     reserve->used_at_start = descriptor_reserve_find_free();
 }
 
-bool descriptor_reserve_is_reached(const struct descriptor_reserve *reserve)
+bool descriptor_reserve_is_reached(const struct descriptor_reserve *reserve, size_t n_clients)
 {
     struct rlimit limit;
     rlim_t used = (rlim_t)reserve->used_at_start;
@@ -38,5 +41,7 @@ bool descriptor_reserve_is_reached(const struct descriptor_reserve *reserve)
         return false;
     kept = limit.rlim_cur > used ? (limit.rlim_cur - used) / 2 : 0;
     kept = kept < RESERVE ? kept : RESERVE;
+    if (used + n_clients < (limit.rlim_cur - kept) / FEW)
+        return false;
     return (rlim_t)descriptor_reserve_find_free() >= limit.rlim_cur - kept;
 }

@@ -5,6 +5,7 @@
 #define PRSERVD_DESCRIPTOR_RESERVE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct descriptor_reserve {
     int used_at_start; /* descriptors without any client */
@@ -13,7 +14,8 @@ struct descriptor_reserve {
 /* To be called when everything but clients is open. */
 void descriptor_reserve_init(struct descriptor_reserve *reserve);
 
-/* Returns whether another client would get a descriptor of the reserve, or none at all. */
-bool descriptor_reserve_is_reached(const struct descriptor_reserve *reserve);
+/* Returns whether another client would get a descriptor of the reserve, or none at all. n_clients:
+ * the clients that are connected. */
+bool descriptor_reserve_is_reached(const struct descriptor_reserve *reserve, size_t n_clients);
 
 #endif

@@ -49,20 +49,44 @@ void listeners_resume(struct listeners *listeners)
         (void)uv_poll_start(&listener->poll, UV_READABLE, listeners_on_clients);
 }
 
-static bool listeners_is_full(struct listeners *listeners)
+static bool listeners_lacks_descriptors(const struct listeners *listeners)
 {
     const struct listeners_events *events = &listeners->events;
 
-    return descriptor_reserve_is_reached(&listeners->reserve) || events->is_full(events->context);
+    return descriptor_reserve_is_reached(&listeners->reserve, events->count(events->context));
 }
 
-/* Returns whether a client may be accepted, if need be in place of another one. */
-static bool listeners_has_room(struct listeners *listeners)
+static bool listeners_is_full(const struct listeners *listeners)
 {
     const struct listeners_events *events = &listeners->events;
 
-    return !listeners_is_full(listeners) ||
-           (events->make_room(events->context) && !listeners_is_full(listeners));
+    return listeners_lacks_descriptors(listeners) || events->is_full(events->context);
+}
+
+static bool listeners_has_clients(const struct listener *listener)
+{
+    struct pollfd clients = {.fd = listener->descriptor, .events = POLLIN};
+
+    return poll(&clients, 1, 0) == 1;
+}
+
+/* Closes another connection, for a client that waits. Returns false, and pauses if need be, if no
+ * client may be accepted now. */
+static bool listeners_make_room(const struct listener *listener)
+{
+    struct listeners *listeners = listener->listeners;
+    const struct listeners_events *events = &listeners->events;
+
+    if (!listeners_has_clients(listener)) {
+        listeners->is_exhausted = false;
+        return false;
+    }
+    if (events->make_room(events->context) && !listeners_is_full(listeners))
+        return true;
+    listeners_pause_accepting(listeners, listeners_lacks_descriptors(listeners)
+                                             ? NO_DESCRIPTOR
+                                             : "there are as many as --max-connections allows");
+    return false;
 }
 
 /* Accepts a client. Returns false if there is none, or none can be accepted now. */
@@ -85,32 +109,15 @@ static bool listeners_accept(struct listener *listener)
     return errno == EINTR || errno == ECONNABORTED;
 }
 
-static bool listeners_has_clients(const struct listener *listener)
-{
-    struct pollfd clients = {.fd = listener->descriptor, .events = POLLIN};
-
-    return poll(&clients, 1, 0) == 1;
-}
-
 static void listeners_on_clients(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
-    struct listeners *listeners = listener->listeners;
 
     (void)status;
     (void)events;
     for (int i = 0; i < ACCEPT_PER_TURN; i++) {
-        if (!listeners_has_clients(listener)) {
-            listeners->is_exhausted = false;
+        if (listeners_is_full(listener->listeners) && !listeners_make_room(listener))
             return;
-        }
-        if (!listeners_has_room(listeners)) {
-            listeners_pause_accepting(
-                listeners, descriptor_reserve_is_reached(&listeners->reserve)
-                               ? NO_DESCRIPTOR
-                               : "there are as many as --max-connections allows");
-            return;
-        }
         if (!listeners_accept(listener))
             return;
     }

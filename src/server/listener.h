@@ -26,6 +26,7 @@ struct listeners_events {
     bool (*make_room)(void *context);
     /* Returns whether there are as many connections as there may be. */
     bool (*is_full)(void *context);
+    size_t (*count)(void *context); /* returns the number of connections */
     void *context;
 };
 

@@ -60,6 +60,13 @@ static bool server_is_full(void *context)
     return connections_are_full(&server->connections);
 }
 
+static size_t server_count_connections(void *context)
+{
+    const struct server *server = context;
+
+    return server->connections.n_open;
+}
+
 void server_on_connection_closed(void *context)
 {
     struct server *server = context;
@@ -203,6 +210,7 @@ static void server_start_handles(struct server *server)
     const struct listeners_events events = {.accepted = server_on_accepted,
         .make_room = server_make_room,
         .is_full = server_is_full,
+        .count = server_count_connections,
         .context = server};
 
     listeners_init(&server->listeners, &server->loop, server->options.log, &events);

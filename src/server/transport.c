@@ -15,8 +15,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define KEEPALIVE_S 60                /* to notice a client whose machine is gone */
 #define MAX_KEPT_BYTES ((size_t)4096) /* of out, when it is empty */
+
+static bool transport_is_unix(int descriptor)
+{
+    int domain = AF_UNSPEC;
+    socklen_t length = sizeof domain;
+
+    return getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 &&
+           domain == AF_UNIX;
+}
 
 int transport_open(struct transport *transport, uv_loop_t *loop, int descriptor, uv_buf_t input,
     const struct transport_events *events, void *context)
@@ -26,16 +34,12 @@ int transport_open(struct transport *transport, uv_loop_t *loop, int descriptor,
     transport->events = events;
     transport->context = context;
     transport->input = input;
-    if (uv_guess_handle(descriptor) == UV_NAMED_PIPE) {
+    if (transport_is_unix(descriptor)) {
         (void)uv_pipe_init(loop, &transport->uv.pipe, 0);
         result = uv_pipe_open(&transport->uv.pipe, descriptor);
     } else {
         (void)uv_tcp_init(loop, &transport->uv.tcp);
         result = uv_tcp_open(&transport->uv.tcp, descriptor);
-        if (result == 0) {
-            (void)uv_tcp_nodelay(&transport->uv.tcp, 1);
-            (void)uv_tcp_keepalive(&transport->uv.tcp, 1, KEEPALIVE_S);
-        }
     }
     transport->uv.handle.data = transport;
     if (result != 0)

@@ -202,6 +202,16 @@ def test_reconnect_makes_a_connection_for_each_request(server):
     assert after["connections"]["accepted"] - before == 200 + 1 + 1
 
 
+@pytest.mark.parametrize("more", [(), ("--reconnect",)])
+def test_connections_come_from_as_many_addresses_as_asked_for(serve, more):
+    server = serve("--bind", "127.0.0.1:0,max-connections-per-address=3", bind=False)
+    words = ("--work", "ping", "--requests", 400, "--connections", 8, *more)
+    several = bench(server.address, *words, "--source-addresses", 8)
+    assert several["measured"]["answers"] == 400
+    assert several["measured"]["retries"] == 0
+    assert several["parameters"]["source_addresses"] == 8
+
+
 def test_bench_works_through_a_unix_socket(serve, tmp_path):
     address = f"unix://{tmp_path}/socket"
     server = serve("--bind", address)
@@ -429,6 +439,11 @@ def test_a_signal_ends_bench_with_the_figures_so_far(server, number):
         ("--connections", "x"),
         ("--pipeline", "0"),
         ("--pipeline", "2", "--reconnect"),
+        ("--source-addresses", "0"),
+        ("--source-addresses", "251"),
+        ("--source-addresses", "2", "--server", "unix:///nowhere"),
+        ("--source-addresses", "2", "--server", "[::1]:1"),
+        ("--source-addresses", "2", "--server", "192.0.2.1:1"),
         ("--requests", "-1"),
         ("--seconds", "0"),
         ("--seconds", "nan"),
@@ -461,6 +476,7 @@ def test_the_json_holds_parameters_and_figures(server):
     assert parameters.pop("seed") >= 0
     assert parameters == {
         **{"work": "mix", "history": False, "connections": 32, "pipeline": 1},
+        "source_addresses": 1,
         **{"reconnect": False, "requests": 400, "seconds": None, "warm_up_s": 0},
         **{"warm_up_requests": 20, "packages": 1000, "checksums": 50},
         **{"timeout_s": 120, "prepared": False},

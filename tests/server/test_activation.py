@@ -3,6 +3,7 @@
 notices a restart. The test takes the place of systemd."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -105,6 +106,48 @@ def held():
 
 def port_of(parents):
     return parents.getsockname()[1]
+
+
+PIDFD_GETFD = 438
+TCP_OPTIONS = {
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY): 1,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 60,
+}
+
+
+def servers_end(process, client):
+    """Returns a copy of the server's socket for the client."""
+    system = ctypes.CDLL(None).syscall
+    process_descriptor = os.pidfd_open(process.pid)
+    try:
+        for number in os.listdir(f"/proc/{process.pid}/fd"):
+            copy = system(PIDFD_GETFD, process_descriptor, int(number), 0)
+            if copy < 0:
+                pytest.skip(
+                    "the system does not allow to look at the sockets of a process"
+                )
+            with contextlib.suppress(OSError):
+                end = socket.socket(fileno=copy)
+                if end.getpeername() == client.getsockname():
+                    return end
+                end.close()
+    finally:
+        os.close(process_descriptor)
+    raise AssertionError("the server has no socket for the client")
+
+
+@pytest.mark.parametrize("is_inherited", [False, True])
+def test_clients_sockets_send_at_once_and_notice_a_dead_machine(
+    is_inherited, activate, serve, held
+):
+    server = activate({held: "prservd.socket"}) if is_inherited else serve()
+    with server.client() as client:
+        assert client.ask({"ping": {}}) == {"alive": True}
+        with servers_end(server.process, client.socket) as end:
+            assert {
+                which: end.getsockopt(*which) for which in TCP_OPTIONS
+            } == TCP_OPTIONS
 
 
 def test_an_inherited_socket_replaces_the_default_address(activate, held):
