@@ -8,7 +8,8 @@
  *       └────── not in place ───→ is_suspect ──→ recover ──→ enter again, or is_lost
  *
  * Reads check the files at most once in a millisecond, which bounds the cost; no server can start,
- * open a new file and answer in that time. Commits check them before and after.
+ * open a new file and answer in that time. A transaction that writes checks them when it begins; if
+ * it takes more than a millisecond, before its commit; and always after that.
  *
  * A program that copies over the database leaves its inode as it is. But then the file's time of
  * writing changes while the index says that no checkpoint has taken place. */
@@ -245,18 +246,21 @@ static bool files_is_same_checkpoint(
 }
 
 /* Reads what the database file is now, between two equal readings of the index. Returns false while
- * a checkpoint is in progress. last: what was read before, or unknown. */
+ * a checkpoint is in progress. last: what was read before, or unknown. *is_in_place: whether the
+ * path leads to the file that is open. */
 static bool files_read_content(struct sqlite_files *files, struct sqlite_store *store,
-    const struct sqlite_content *last, struct sqlite_content *now)
+    const struct sqlite_content *last, struct sqlite_content *now, bool *is_in_place)
 {
     sqlite3_file *file = sqlite_wal_index_database(store->database);
     struct sqlite_wal_index again;
     struct stat status;
+    bool is_at_rest;
 
     *now = *last;
-    if (!file || !sqlite_wal_index_read(store->database, &now->index) ||
-        !files_is_at_rest(&now->index) ||
-        !sqlite_files_is_in_place(files, SQLITE_FILE_MAIN, &status))
+    is_at_rest = file && sqlite_wal_index_read(store->database, &now->index) &&
+                 files_is_at_rest(&now->index);
+    *is_in_place = sqlite_files_is_in_place(files, SQLITE_FILE_MAIN, &status);
+    if (!is_at_rest || !*is_in_place)
         return false;
     if (!last->is_known || last->written.tv_sec != status.st_mtim.tv_sec ||
         last->written.tv_nsec != status.st_mtim.tv_nsec) {
@@ -270,19 +274,22 @@ static bool files_read_content(struct sqlite_files *files, struct sqlite_store *
            memcmp(&again, &now->index, sizeof again) == 0;
 }
 
-enum sqlite_overwritten sqlite_files_compare_content(
-    struct sqlite_files *files, struct sqlite_store *store)
+/* Checks the database file, and that its path leads to it. */
+static enum sqlite_overwritten files_check_main(
+    struct sqlite_files *files, struct sqlite_store *store, bool *is_in_place)
 {
     struct sqlite_content before;
     struct sqlite_content now;
 
     if (files->is_network || !store->database ||
-        !sqlite_files_opened(files, SQLITE_FILE_SHM).is_known)
+        !sqlite_files_opened(files, SQLITE_FILE_SHM).is_known) {
+        *is_in_place = sqlite_files_is_in_place(files, SQLITE_FILE_MAIN, NULL);
         return SQLITE_UNTOUCHED;
+    }
     (void)pthread_mutex_lock(&registry.mutex);
     before = files->content;
     (void)pthread_mutex_unlock(&registry.mutex);
-    if (!files_read_content(files, store, &before, &now))
+    if (!files_read_content(files, store, &before, &now, is_in_place))
         return SQLITE_UNTOUCHED;
     if (before.is_known && files_is_same_checkpoint(&before.index, &now.index) &&
         (before.written.tv_sec != now.written.tv_sec ||
@@ -296,41 +303,57 @@ enum sqlite_overwritten sqlite_files_compare_content(
     return SQLITE_UNTOUCHED;
 }
 
+enum sqlite_overwritten sqlite_files_compare_content(
+    struct sqlite_files *files, struct sqlite_store *store)
+{
+    bool ignored;
+
+    return files_check_main(files, store, &ignored);
+}
+
 /* Returns whether the files are those that are open, and sets is_suspect if not. */
 static bool files_are_in_place(struct sqlite_store *store)
 {
     struct sqlite_files *files = store->files;
     bool result = true;
+    bool is_main_in_place;
 
+    atomic_store(&files->checked_ms, clock_ms());
     for (int i = SQLITE_FILE_WAL; i < SQLITE_FILES && result; i++)
         result = sqlite_files_is_in_place(files, (enum sqlite_file)i, NULL);
-    result = result && sqlite_files_is_in_place(files, SQLITE_FILE_MAIN, NULL) &&
-             sqlite_files_compare_content(files, store) == SQLITE_UNTOUCHED;
+    result = result && files_check_main(files, store, &is_main_in_place) == SQLITE_UNTOUCHED &&
+             is_main_in_place;
     if (!result)
         atomic_store(&files->is_suspect, true);
     return result && !atomic_load(&files->is_suspect);
 }
 
-int sqlite_files_check(struct sqlite_store *store, struct error *error)
+/* The same, unless they were checked in this millisecond. */
+static bool files_are_probably_in_place(struct sqlite_store *store)
 {
-    if (files_are_in_place(store))
+    if (atomic_load(&store->files->is_suspect))
+        return false;
+    return atomic_load(&store->files->checked_ms) == clock_ms() || files_are_in_place(store);
+}
+
+/* Fails if the files are not in place. */
+static int files_report(const struct sqlite_store *store, bool are_in_place, struct error *error)
+{
+    if (are_in_place)
         return 0;
     return error_set(error, ERROR_LOCKED,
         "the files of the database %s were removed or replaced while the server had them open",
         store->options.file);
 }
 
-/* The same, unless they were checked in this millisecond and blocking allows it. */
-static bool files_are_probably_in_place(struct sqlite_store *store, enum store_blocking blocking)
+int sqlite_files_check(struct sqlite_store *store, struct error *error)
 {
-    const uint64_t now_ms = clock_ms();
+    return files_report(store, files_are_in_place(store), error);
+}
 
-    if (atomic_load(&store->files->is_suspect))
-        return false;
-    if (blocking == STORE_NONBLOCK && atomic_load(&store->files->checked_ms) == now_ms)
-        return true;
-    atomic_store(&store->files->checked_ms, now_ms);
-    return files_are_in_place(store);
+int sqlite_files_check_lately(struct sqlite_store *store, struct error *error)
+{
+    return files_report(store, files_are_probably_in_place(store), error);
 }
 
 /* ---- entering and leaving ---- */
@@ -354,7 +377,9 @@ int sqlite_files_enter(
         else if (pthread_mutex_trylock(&store->busy) != 0)
             break;
         store->is_entered = true;
-        if (!atomic_load(&store->files->is_lost) && files_are_probably_in_place(store, blocking))
+        if (!atomic_load(&store->files->is_lost) &&
+            (blocking == STORE_NONBLOCK ? files_are_probably_in_place(store)
+                                        : files_are_in_place(store)))
             return 0;
         sqlite_files_leave(store);
         if (blocking == STORE_NONBLOCK)
@@ -374,7 +399,7 @@ int sqlite_files_enter_again(struct sqlite_store *store, struct error *error)
         return 0;
     (void)pthread_mutex_lock(&store->busy);
     store->is_entered = true;
-    if (!store->was_closed && files_are_probably_in_place(store, STORE_NONBLOCK))
+    if (!store->was_closed && files_are_probably_in_place(store))
         return 0;
     sqlite_files_leave(store);
     return error_set(error, ERROR_STORE,

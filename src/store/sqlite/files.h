@@ -76,6 +76,9 @@ void sqlite_files_leave(struct sqlite_store *store);
  * next sqlite_files_enter recovers. */
 ERROR_MUST_CHECK int sqlite_files_check(struct sqlite_store *store, struct error *error);
 
+/* The same, but they are not checked again in the same millisecond. */
+ERROR_MUST_CHECK int sqlite_files_check_lately(struct sqlite_store *store, struct error *error);
+
 /* Before a connection is opened: refuses a missing database beside a WAL with rows, which SQLite
  * would delete. */
 ERROR_MUST_CHECK int sqlite_files_check_before_open(
