@@ -195,6 +195,6 @@ def pg_5ms(bench, record):
         uri = cluster.uri(cluster.new_database("rows").rpartition("/")[2], delay.port)
         with Prservd(bench, database=uri) as prservd:
             for _ in bench.rounds():
-                mine = load_new(bench, prservd, connections=64)
+                mine = load_new(bench, prservd, connections=256)
                 record.note("prservd", mine)
-                record.check("a second, 64 clients", mine.rate, at_least=2000)
+                record.check("a second, 256 clients", mine.rate, at_least=12_000)

@@ -6,6 +6,7 @@ import pytest
 
 from harness import ROOT, Refused, poll
 from postgres_cluster import holding, name_of
+from prserv_command import bench
 from rows import M4
 
 TABLES = "prserv_audit_revision, prserv_audit_package, prserv_audit_content"
@@ -45,6 +46,52 @@ def test_locked_tables_delay_no_answer(serve, shared_cluster, database):
         release()
     wait_for(server, "b", *(f"c{number}" for number in range(50)))
     assert server.log.count("the audit log is written later") == 1
+
+
+def test_a_new_database_grows_fast(serve, shared_cluster, database):
+    """PostgreSQL plans the statements while the tables are nearly empty: no plan may read all
+    packages, or all records of a batch for each package."""
+    n_requests, n_packages = 20000, 16000
+    server = serve("--file", database)
+    for number in range(3):
+        server.get_pr(f"p{number}-1", "all", "a")
+    wait_for(server, "a")
+    words = ("--work", "new", "--packages", n_packages, "--requests", n_requests)
+    bench(server.address, *words, "--connections", 64)
+
+    def ask(sql):
+        return int(shared_cluster.psql(sql, name_of(database)))
+
+    count = "SELECT count(*) FROM prserv_audit_revision"
+    poll(lambda: ask(count) == n_requests + 3, "the audit log")
+    assert "the audit log is written later" not in server.log
+    read = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'prserv_package'"
+    poll(lambda: ask(read) > n_requests, "the statistics")
+    assert ask(read) < 30 * n_requests
+
+
+def test_a_record_that_takes_too_long_ends_in_the_database_too(
+    serve, shared_cluster, database
+):
+    server = serve("--file", database)
+    server.get_pr(*M4, "a")
+    wait_for(server, "a")
+    name = name_of(database)
+    shared_cluster.psql(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(100); RETURN new; END $$;"
+        "CREATE TRIGGER slow BEFORE INSERT ON prserv_audit_revision "
+        "FOR EACH ROW EXECUTE FUNCTION wait()",
+        name,
+    )
+    server.get_pr(*M4, "b")
+    active = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%audit_add%'"
+    active += f" AND datname = '{name}' AND pid <> pg_backend_pid()"
+    first = poll(lambda: shared_cluster.psql(active), "the record").split()[0]
+    poll(lambda: first not in shared_cluster.psql(active).split(), "its end")
+    assert "the audit log is written later" in server.log
+    shared_cluster.psql("DROP TRIGGER slow ON prserv_audit_revision", name)
+    wait_for(server, "a", "b")
 
 
 def test_a_role_without_rights_serves_without_an_audit_log(

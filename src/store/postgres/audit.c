@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,17 @@ static int postgres_audit_make_tables(struct postgres_audit *audit, struct error
         reason.text);
 }
 
+/* Prepares the statements that write. One that takes longer than this waits for it ends in the
+ * database, too: it would go on beside the next try. */
+static int postgres_audit_prepare(struct postgres_audit *audit, struct error *error)
+{
+    char limit[64];
+    int result = postgres_run(&audit->conn, postgres_sql_prepare_audit, NULL, error);
+
+    (void)snprintf(limit, sizeof limit, "SET statement_timeout = %u", audit->wait_ms);
+    return result == 0 ? postgres_run(&audit->conn, limit, NULL, error) : result;
+}
+
 static int postgres_audit_find_tables(struct postgres_audit *audit, struct error *error)
 {
     PGresult *reply = NULL;
@@ -67,7 +79,7 @@ static int postgres_audit_find_tables(struct postgres_audit *audit, struct error
         audit->has_tables = result == 0;
     }
     if (result == 0 && audit->writes)
-        result = postgres_run(&audit->conn, postgres_sql_prepare_audit, NULL, error);
+        result = postgres_audit_prepare(audit, error);
     return result;
 }
 

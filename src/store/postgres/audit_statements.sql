@@ -39,7 +39,9 @@ CREATE TABLE IF NOT EXISTS prserv_audit_content (
 )
 
 -- Prepares the statements that write: records, the counts of their packages, requests for contents.
--- A record of a return has 16 added to its request. Rows are locked in the order of packages.
+-- A record of a return has 16 added to its request. Rows are locked in the order of packages. Why
+-- LATERAL and OFFSET 0: see the statement make in statements.sql. ANY (ARRAY()) uses an index, where
+-- IN could read the whole table.
 -- name: prepare_audit
 PREPARE audit_add (bytea[], int8[], bytea[], text[], int8[], text[], text[], text[]) AS
 INSERT INTO prserv_audit_revision
@@ -47,12 +49,13 @@ INSERT INTO prserv_audit_revision
 SELECT u.time_us, p.id, u.digest, u.value, u.request, u.rights, u.peer, u.annotations
 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY
     AS u (key, time_us, digest, value, request, rights, peer, annotations, n)
-JOIN prserv_package p ON p.key = u.key
+CROSS JOIN LATERAL (SELECT id FROM prserv_package WHERE key = u.key OFFSET 0) AS p
 ORDER BY u.n;
 PREPARE audit_count (bytea[], int8[], int8[]) AS
 INSERT INTO prserv_audit_package AS known (package, n_revisions, n_returns, last_us)
 SELECT p.id, count(*), count(*) FILTER (WHERE u.request >= 16), max(u.time_us)
-FROM unnest($1, $2, $3) AS u (key, time_us, request) JOIN prserv_package p ON p.key = u.key
+FROM unnest($1, $2, $3) AS u (key, time_us, request)
+CROSS JOIN LATERAL (SELECT id FROM prserv_package WHERE key = u.key OFFSET 0) AS p
 WHERE u.request & 15 < 2
 GROUP BY p.id ORDER BY p.id
 ON CONFLICT (package) DO UPDATE SET n_revisions = known.n_revisions + excluded.n_revisions,
@@ -62,32 +65,35 @@ PREPARE audit_use (bytea[], bytea[], int8[], int8[]) AS
 INSERT INTO prserv_audit_content AS known (package, digest, last_us, count)
 SELECT p.id, u.digest, max(u.last_us), sum(u.count)
 FROM unnest($1, $2, $3, $4) AS u (key, digest, last_us, count)
-JOIN prserv_package p ON p.key = u.key
+CROSS JOIN LATERAL (SELECT id FROM prserv_package WHERE key = u.key OFFSET 0) AS p
 GROUP BY p.id, u.digest ORDER BY p.id, u.digest
 ON CONFLICT (package, digest) DO UPDATE SET count = known.count + excluded.count,
     last_us = greatest(known.last_us, excluded.last_us);
 PREPARE audit_expire (int8[], int8[]) AS
 WITH old AS (
-    DELETE FROM prserv_audit_revision WHERE id IN (
+    DELETE FROM prserv_audit_revision WHERE id = ANY (ARRAY(
         SELECT id FROM (
             SELECT id, time_us FROM prserv_audit_revision ORDER BY id LIMIT $2[1]
             FOR UPDATE SKIP LOCKED
         ) AS first WHERE time_us < $1[1]
-    ) RETURNING package, request
+    )) RETURNING package, request
 ), counted AS (
     SELECT package, count(*) AS n, count(*) FILTER (WHERE request >= 16) AS n_returns FROM old
     WHERE request & 15 < 2 GROUP BY package
 ), fewer AS (
     UPDATE prserv_audit_package AS known SET n_revisions = known.n_revisions - counted.n,
         n_returns = known.n_returns - counted.n_returns
-    FROM counted WHERE known.package = counted.package
+    FROM counted
+    WHERE known.package = ANY (ARRAY(SELECT package FROM counted))
+        AND known.package = counted.package
 )
 SELECT count(*)::int8 FROM old;
 PREPARE audit_expire_uses (int8[], int8[]) AS
 WITH next AS (
     SELECT package FROM prserv_audit_package WHERE package > $2[1] ORDER BY package LIMIT 20
 ), gone AS (
-    DELETE FROM prserv_audit_content WHERE last_us < $1[1] AND package IN (SELECT package FROM next)
+    DELETE FROM prserv_audit_content
+    WHERE last_us < $1[1] AND package = ANY (ARRAY(SELECT package FROM next))
 )
 SELECT coalesce(max(package), 0)::int8, count(*)::int8 FROM next
 

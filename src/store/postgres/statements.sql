@@ -129,12 +129,16 @@ SELECT CASE WHEN has_sequence_privilege(s, 'SELECT') THEN
     END
 FROM pg_get_serial_sequence('prserv_package', 'id') AS s
 
+-- How the statements below join an array with a table: with a subquery for each element, which the
+-- planner can't turn into a join because of OFFSET 0. Their plans are made once, when the tables may
+-- still be empty. A join could then read all packages, or the whole array for each package.
+
 -- Makes packages: $1 keys, $2 versions, $3 pkgarches, each package once. Only missing packages are
 -- inserted: an insert that meets a conflict costs more.
 -- name: make
 INSERT INTO prserv_package (key, version, pkgarch)
 SELECT u.k, u.v, u.a FROM unnest($1::bytea[], $2::text[], $3::text[]) AS u (k, v, a)
-WHERE NOT EXISTS (SELECT FROM prserv_package p WHERE p.key = u.k)
+WHERE (SELECT p.id FROM prserv_package p WHERE p.key = u.k) IS NULL
 ORDER BY u.k
 ON CONFLICT (key) DO NOTHING
 
@@ -166,7 +170,7 @@ WITH w AS MATERIALIZED (
     SELECT u.n::int4 AS n, p.id, u.digest, u.smallest, u.largest, u.place, u.rest, u.first
     FROM unnest($1::bytea[], $2::bytea[], $3::bool[], $4::bool[], $5::bytea[], $6::bytea[],
         $7::bool[]) WITH ORDINALITY AS u (key, digest, smallest, largest, place, rest, first, n)
-    JOIN prserv_package p ON p.key = u.key
+    CROSS JOIN LATERAL (SELECT id FROM prserv_package WHERE key = u.key OFFSET 0) AS p
 )
 SELECT w.n, 'i', NULL, NULL, w.id FROM w WHERE w.first
 UNION ALL
@@ -226,9 +230,13 @@ ON CONFLICT DO NOTHING
 -- name: find
 SELECT p.version, p.pkgarch, r.checksum, r.value
 FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[]) AS u (key, digest, place, rest)
-JOIN prserv_package p ON p.key = u.key
-JOIN prserv_row r ON r.package = p.id
-    AND r.digest = u.digest AND r.place = u.place AND r.rest = u.rest
+CROSS JOIN LATERAL (
+    SELECT id, version, pkgarch FROM prserv_package WHERE key = u.key OFFSET 0
+) AS p
+CROSS JOIN LATERAL (
+    SELECT checksum, value FROM prserv_row
+    WHERE package = p.id AND digest = u.digest AND place = u.place AND rest = u.rest OFFSET 0
+) AS r
 
 -- Reads rows, package by package: $1 version, $2 pkgarch, $3 checksum, or '' for all; $4 the key of the
 -- package, or NULL.
@@ -277,8 +285,12 @@ WITH g AS MATERIALIZED (
     WHERE r.package = (SELECT id FROM prserv_package WHERE key = $1::bytea) AND r.place > ''
     ORDER BY r.place DESC LIMIT 1
 )
-(SELECT r.value FROM g JOIN prserv_row r ON r.package = g.package AND r.place = g.place
-WHERE length(g.place) < 500 LIMIT 1)
-UNION ALL
-(SELECT r.value FROM g JOIN prserv_row r ON r.package = g.package AND r.place = g.place
-WHERE length(g.place) >= 500 ORDER BY r.rest DESC LIMIT 1)
+SELECT r.value FROM g CROSS JOIN LATERAL (
+    (SELECT value FROM prserv_row
+    WHERE length(g.place) < 500 AND package = g.package AND place = g.place
+    LIMIT 1)
+    UNION ALL
+    (SELECT value FROM prserv_row
+    WHERE length(g.place) >= 500 AND package = g.package AND place = g.place
+    ORDER BY rest DESC LIMIT 1)
+) AS r
