@@ -154,7 +154,7 @@ def pg_new(bench, record):
                 mine = record.note("prservd", load_new(bench, prservd))
                 top = load_pgbench(bench, cluster, "rows", max(1, round(mine.batch)))
                 record.note("pgbench", top)
-                record.check("of pgbench", mine.rate / top.rate, at_least=0.5)
+                record.check("of pgbench", mine.rate / top.rate, at_least=0.75)
                 again = load(bench, prservd, prepared=True, **known)
                 record.note("prservd, known", again)
                 record.check("known, a second", again.rate)
@@ -183,7 +183,7 @@ def pg_two(bench, record):
             two = record.note("prservd, two", load_both(bench, both))
             wide = load_new(bench, both[0], connections=64)
             record.note("prservd, one, 64", wide)
-            record.check("of one server", two.rate / one.rate, at_least=1)
+            record.check("of one server", two.rate / one.rate, at_least=1.7)
             record.check("of one with 64", two.rate / wide.rate)
 
 
