@@ -30,8 +30,8 @@ static int bench_target_failed(
             strerror(reason));
     if (reason == EADDRNOTAVAIL)
         return error_set(error, ERROR_SYSTEM,
-            "no local port is free to connect to %s: closed connections keep theirs for a minute; "
-            "open fewer connections, or use --source-addresses or a Unix socket",
+            "no local port is free to connect to %s: closed connections keep theirs for up to a "
+            "minute; open fewer connections, or use --source-addresses or a Unix socket",
             target->text);
     if (reason == EINPROGRESS || reason == EAGAIN)
         reason = ETIMEDOUT; /* a blocking connect() reports these when SO_SNDTIMEO expires */

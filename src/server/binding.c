@@ -130,9 +130,7 @@ static int binding_open_unix(
 
 /* ---- TCP ---- */
 
-/* Sets the options of the clients' sockets: Linux gives a socket that is accepted those of the
- * socket that listens. That saves five system calls for each client. */
-static void binding_set_client_options(int descriptor)
+void binding_set_client_options(int descriptor)
 {
     const int on = 1;
     const int idle_s = KEEPALIVE_IDLE_S;
@@ -303,7 +301,9 @@ static int binding_check_inherited(struct listener *listener, struct error *erro
         return error_set(error, ERROR_SYSTEM,
             "can't listen on %s: it is not a TCP or unix stream socket (ListenStream=)",
             listener->name);
-    if (bound->sa_family != AF_UNIX)
+    listener->is_inherited = true;
+    listener->has_earlier_clients = bound->sa_family != AF_UNIX;
+    if (listener->has_earlier_clients)
         binding_set_client_options(listener->descriptor);
     if (listen(listener->descriptor, BACKLOG) != 0)
         return binding_refuse(listener->name, error);

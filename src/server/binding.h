@@ -25,6 +25,8 @@ struct listener {
     char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* of a unix socket: removed at the end */
     dev_t path_device;
     ino_t path_inode;
+    bool is_inherited;        /* another process has bound it */
+    bool has_earlier_clients; /* perhaps: they connected before their options were set */
 
     struct listeners *listeners; /* set by listener.c, as what follows; NULL: poll is not in use */
     uv_poll_t poll;
@@ -48,6 +50,11 @@ ERROR_MUST_CHECK int binding_open(struct listener_list *listeners, const struct 
  * with ERROR_SYSTEM if this is not a TCP or unix stream socket, or with ERROR_MEMORY. */
 ERROR_MUST_CHECK int binding_adopt(
     struct listener_list *listeners, int descriptor, struct error *error);
+
+/* Sets the options of a client's socket. Linux gives a socket that is accepted those of the one
+ * that listens, so this is for clients that connected to an inherited socket before they were set.
+ */
+void binding_set_client_options(int descriptor);
 
 /* Removes the file of a unix socket, unless another socket has taken its place. */
 void binding_remove_file(const struct listener *listener);

@@ -97,6 +97,8 @@ static bool listeners_accept(struct listener *listener)
     int descriptor = accept4(listener->descriptor, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (descriptor >= 0) {
+        if (listener->has_earlier_clients)
+            binding_set_client_options(descriptor);
         events->accepted(events->context, descriptor, &listener->options);
         return true;
     }
@@ -105,10 +107,12 @@ static bool listeners_accept(struct listener *listener)
     else if (errno == ENOBUFS || errno == ENOMEM)
         listeners_pause_accepting(listeners, strerror(errno));
     else if (errno == EAGAIN)
-        listeners->is_exhausted = false;
+        listener->has_earlier_clients = listeners->is_exhausted = false;
     return errno == EINTR || errno == ECONNABORTED;
 }
 
+/* Accepts the clients that wait. Whoever else has an inherited socket can make it block, so it is
+ * asked for clients first. */
 static void listeners_on_clients(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
@@ -116,6 +120,10 @@ static void listeners_on_clients(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     for (int i = 0; i < ACCEPT_PER_TURN; i++) {
+        if (listener->is_inherited && !listeners_has_clients(listener)) {
+            listener->has_earlier_clients = listener->listeners->is_exhausted = false;
+            return;
+        }
         if (listeners_is_full(listener->listeners) && !listeners_make_room(listener))
             return;
         if (!listeners_accept(listener))

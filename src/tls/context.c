@@ -176,7 +176,7 @@ static void tls_context_set_rules(SSL_CTX *ssl, const struct tls_options *option
     SSL_CTX_set_msg_callback(ssl, tls_count_key_updates);
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     if (options->is_server) {
-        /* 34 KB for each idle connection; a client has few connections, and keeps its buffers. */
+        /* Saves 34 KB for each idle connection. A client has few, and keeps its buffers. */
         (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
         /* Tickets hold all that is needed to resume a session. */
         (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);

@@ -22,7 +22,15 @@
 enum { KEYS, TIMES, DIGESTS, VALUES, REQUESTS, RIGHTS, PEERS, ANNOTATIONS };
 
 /* The statements of a batch, in their order. */
-enum { BATCH_BEGIN, BATCH_ADD, BATCH_COUNT, BATCH_USE, BATCH_COMMIT, BATCH_STATEMENTS };
+enum {
+    BATCH_BEGIN,
+    BATCH_LIMIT,
+    BATCH_ADD,
+    BATCH_COUNT,
+    BATCH_USE,
+    BATCH_COMMIT,
+    BATCH_STATEMENTS
+};
 
 /* ---- the connection ---- */
 
@@ -56,17 +64,6 @@ static int postgres_audit_make_tables(struct postgres_audit *audit, struct error
         reason.text);
 }
 
-/* Prepares the statements that write. One that takes longer than this waits for it ends in the
- * database, too: it would go on beside the next try. */
-static int postgres_audit_prepare(struct postgres_audit *audit, struct error *error)
-{
-    char limit[64];
-    int result = postgres_run(&audit->conn, postgres_sql_prepare_audit, NULL, error);
-
-    (void)snprintf(limit, sizeof limit, "SET statement_timeout = %u", audit->wait_ms);
-    return result == 0 ? postgres_run(&audit->conn, limit, NULL, error) : result;
-}
-
 static int postgres_audit_find_tables(struct postgres_audit *audit, struct error *error)
 {
     PGresult *reply = NULL;
@@ -79,7 +76,7 @@ static int postgres_audit_find_tables(struct postgres_audit *audit, struct error
         audit->has_tables = result == 0;
     }
     if (result == 0 && audit->writes)
-        result = postgres_audit_prepare(audit, error);
+        result = postgres_run(&audit->conn, postgres_sql_prepare_audit, NULL, error);
     return result;
 }
 
@@ -224,6 +221,16 @@ static int postgres_audit_send_word(
     return 0;
 }
 
+/* Has a statement of the batch end in the database, too, when it takes longer than this waits for
+ * it: it would go on beside the next try. */
+static int postgres_audit_send_limit(struct postgres_audit *audit, struct error *error)
+{
+    char limit[64];
+
+    (void)snprintf(limit, sizeof limit, "SET LOCAL statement_timeout = %u", audit->wait_ms);
+    return postgres_audit_send_word(audit, limit, error);
+}
+
 static int postgres_audit_send(void *context, size_t i, struct error *error)
 {
     struct postgres_audit_writing *writing = context;
@@ -231,6 +238,8 @@ static int postgres_audit_send(void *context, size_t i, struct error *error)
     switch (i) {
     case BATCH_BEGIN:
         return postgres_audit_send_word(writing->audit, "BEGIN", error);
+    case BATCH_LIMIT:
+        return postgres_audit_send_limit(writing->audit, error);
     case BATCH_ADD:
         return postgres_audit_send_revisions(writing, error);
     case BATCH_COUNT:
@@ -248,7 +257,7 @@ static int postgres_audit_write(
     struct postgres_audit *audit = (struct postgres_audit *)store;
     struct postgres_audit_writing writing = {.audit = audit, .batch = batch};
     const bool wanted[BATCH_STATEMENTS] = {
-        true, batch->n_revisions > 0, batch->n_revisions > 0, batch->n_uses > 0, true};
+        true, true, batch->n_revisions > 0, batch->n_revisions > 0, batch->n_uses > 0, true};
     PGresult *replies[BATCH_STATEMENTS];
     int result = postgres_audit_enter(audit, error);
 

@@ -40,8 +40,8 @@ CREATE TABLE IF NOT EXISTS prserv_audit_content (
 
 -- Prepares the statements that write: records, the counts of their packages, requests for contents.
 -- A record of a return has 16 added to its request. Rows are locked in the order of packages. Why
--- LATERAL and OFFSET 0: see the statement make in statements.sql. ANY (ARRAY()) uses an index, where
--- IN could read the whole table.
+-- LATERAL and OFFSET 0: see the note above the statement make in statements.sql. ANY (ARRAY()) uses an
+-- index, where IN could read the whole table.
 -- name: prepare_audit
 PREPARE audit_add (bytea[], int8[], bytea[], text[], int8[], text[], text[], text[]) AS
 INSERT INTO prserv_audit_revision

@@ -129,8 +129,8 @@ SELECT CASE WHEN has_sequence_privilege(s, 'SELECT') THEN
     END
 FROM pg_get_serial_sequence('prserv_package', 'id') AS s
 
--- How the statements below join an array with a table: with a subquery for each element, which the
--- planner can't turn into a join because of OFFSET 0. Their plans are made once, when the tables may
+-- The statements below look up each element of an array with a subquery that the planner can't turn
+-- into a join (OFFSET 0, or a comparison with its value). Their plans are made once, when the tables may
 -- still be empty. A join could then read all packages, or the whole array for each package.
 
 -- Makes packages: $1 keys, $2 versions, $3 pkgarches, each package once. Only missing packages are

@@ -8,8 +8,8 @@
  *       └────── not in place ───→ is_suspect ──→ recover ──→ enter again, or is_lost
  *
  * Reads check the files at most once in a millisecond, which bounds the cost; no server can start,
- * open a new file and answer in that time. A transaction that writes checks them when it begins; if
- * it takes more than a millisecond, before its commit; and always after that.
+ * open a new file and answer in that time. A transaction that writes checks them when it begins and
+ * after its commit; before it, too, unless that was done in the same millisecond.
  *
  * A program that copies over the database leaves its inode as it is. But then the file's time of
  * writing changes while the index says that no checkpoint has taken place. */
@@ -315,16 +315,18 @@ enum sqlite_overwritten sqlite_files_compare_content(
 static bool files_are_in_place(struct sqlite_store *store)
 {
     struct sqlite_files *files = store->files;
+    const uint64_t now_ms = clock_ms();
     bool result = true;
     bool is_main_in_place;
 
-    atomic_store(&files->checked_ms, clock_ms());
     for (int i = SQLITE_FILE_WAL; i < SQLITE_FILES && result; i++)
         result = sqlite_files_is_in_place(files, (enum sqlite_file)i, NULL);
     result = result && files_check_main(files, store, &is_main_in_place) == SQLITE_UNTOUCHED &&
              is_main_in_place;
     if (!result)
         atomic_store(&files->is_suspect, true);
+    else if (store->database) /* otherwise the content was not compared */
+        atomic_store(&files->checked_ms, now_ms);
     return result && !atomic_load(&files->is_suspect);
 }
 

@@ -46,7 +46,7 @@ struct sqlite_files {
     struct sqlite_store *stores; /* linked by next */
     atomic_bool is_suspect;      /* a check has failed: recover before anything else */
     atomic_bool is_lost;         /* recovering failed: nothing works any more */
-    atomic_ullong checked_ms;    /* the time of the last check */
+    atomic_ullong checked_ms;    /* when the last complete check began */
     bool is_network;             /* the times of the files mean little; constant */
 };
 
