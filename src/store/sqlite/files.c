@@ -9,7 +9,7 @@
  *
  * Reads check the files at most once in a millisecond, which bounds the cost; no server can start,
  * open a new file and answer in that time. A transaction that writes checks them when it begins and
- * after its commit; before it, too, unless that was done in the same millisecond.
+ * after its commit. Before its commit it checks them if nobody has in the same millisecond.
  *
  * A program that copies over the database leaves its inode as it is. But then the file's time of
  * writing changes while the index says that no checkpoint has taken place. */
