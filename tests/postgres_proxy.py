@@ -17,6 +17,7 @@ import struct
 import threading
 
 COMMIT = re.compile(rb"\s*(COMMIT|END)\b", re.I)
+BEGIN = re.compile(rb"\s*BEGIN\b", re.I)
 ENCRYPTION = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 CANCEL = 80877102
 PIECE = 1 << 20
@@ -76,6 +77,8 @@ class Proxy:
         self.plans = []  # what to do with the next COMMITs
         self.cuts = 0  # number of connections cut as planned
         self.commits = 0  # COMMITs that were forwarded
+        self.begun_early = 0  # transactions begun before the COMMIT ahead was answered
+        self.early = set()  # the connections of these
         self.accepted = 0  # connections
         self.tasks = set()
         self.loop = asyncio.new_event_loop()
@@ -242,6 +245,10 @@ class Proxy:
         await gather(receive(), deliver())
 
     async def from_server(self, connection, kind, message, body):
+        if kind == b"P" and connection.commit_under_way:
+            if BEGIN.match(body.split(b"\0", 2)[1]):
+                self.begun_early += 1
+                self.early.add(connection)
         if not connection.is_commit(kind, body):
             return
         connection.plan = self.plans.pop(0) if self.plans else None

@@ -30,7 +30,7 @@
 
 #define SHUTDOWN_READ_MS 1500
 #define TRY_WAIT_MS RETRY_MS /* the longest wait for a lock in one try */
-#define SLOW_MS 5            /* a store pass that takes longer gets the answerer's help */
+#define WATCH_MS 5           /* how often the answerer looks whether it can help */
 #define PREPARE_MS 1000      /* how often the answerer makes sure of its connection */
 #define DELAY_SLICES 8
 #define LOOK_AFTER_MS 1000
@@ -118,13 +118,22 @@ static bool executor_store(
     if (!writer_has_waiting(executor->writer))
         return false;
     workers_hand_back(&executor->workers, finished);
-    worker_lend(worker);
+    worker_lend(worker, writer_lends_after_ms(executor->writer));
     wants_checkpoint = writer_store_pass(executor->writer, finished);
     if (atomic_load(&executor->shutting_down))
         writer_give_up(executor->writer, finished);
     workers_hand_back(&executor->workers, finished);
     worker_reclaim(worker);
     return wants_checkpoint;
+}
+
+/* Takes the jobs that have arrived during a store pass, unless the answerer has some: those come
+ * first. */
+static void executor_take(void *context, struct job_list *arrived)
+{
+    struct executor *executor = context;
+
+    worker_take_unborrowed(&executor->each[JOB_DECIDE], arrived);
 }
 
 static void *executor_run_writer(void *argument)
@@ -161,7 +170,7 @@ static void *executor_run_answerer(void *argument)
     while (worker_take(worker, &jobs)) {
         uint64_t prepare_ms = 0;
 
-        while (worker_borrow(decide, SLOW_MS, &jobs)) {
+        while (worker_borrow(decide, &jobs)) {
             if (!STAILQ_EMPTY(&jobs)) {
                 answerer_work(executor->answerer, &jobs, &finished);
                 workers_hand_back(&executor->workers, &finished);
@@ -170,7 +179,7 @@ static void *executor_run_answerer(void *argument)
                 answerer_prepare(executor->answerer);
                 prepare_ms = clock_ms() + PREPARE_MS;
             }
-            worker_wait(worker, clock_ms() + SLOW_MS, NULL);
+            worker_wait(worker, clock_ms() + WATCH_MS, NULL);
         }
         answerer_rest(executor->answerer);
     }
@@ -415,6 +424,8 @@ static int executor_start_threads(struct executor *executor, struct error *error
         result = worker_start(&executor->each[JOB_SCAN], executor_run_scanner, executor, error);
     if (result == 0 && executor->writer)
         result = worker_start(&executor->each[ANSWERER], executor_run_answerer, executor, error);
+    if (executor->writer)
+        writer_set_source(executor->writer, executor_take, executor);
     if (result == 0 && executor->writer)
         result = worker_start(&executor->each[JOB_DECIDE], executor_run_writer, executor, error);
     if (result == 0 && executor->writer)

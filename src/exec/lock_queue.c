@@ -4,6 +4,11 @@
 
 #include <stdlib.h>
 
+struct lock_queue_package {
+    struct map_entry entry;
+    size_t n_jobs; /* that wait for it, of one client */
+};
+
 void lock_queue_init(struct lock_queue *lock_queue)
 {
     *lock_queue = (struct lock_queue){.busy = MAP_EMPTY};
@@ -46,11 +51,15 @@ int lock_queue_is_behind(struct lock_queue *lock_queue, struct job *job, bool *i
 
 int lock_queue_add(struct lock_queue *lock_queue, struct job *job)
 {
+    struct lock_queue_package *package = NULL;
+
     job_reset(job);
-    if (!lock_queue_make_key(lock_queue, job) ||
-        !map_find_or_add(
-            &lock_queue->busy, buffer_text(&lock_queue->key), sizeof(struct map_entry)))
+    if (lock_queue_make_key(lock_queue, job))
+        package =
+            map_find_or_add(&lock_queue->busy, buffer_text(&lock_queue->key), sizeof *package);
+    if (!package)
         return error_set_memory(&job->error);
+    package->n_jobs++;
     STAILQ_INSERT_TAIL(&lock_queue->jobs, job, entry);
     return 0;
 }
@@ -62,6 +71,24 @@ void lock_queue_put_back(struct lock_queue *lock_queue, struct job_list *jobs)
     STAILQ_FOREACH (job, jobs, entry)
         job_reset(job);
     STAILQ_CONCAT(&lock_queue->jobs, jobs);
+}
+
+/* Without memory for its key, a job is not forgotten: others wait behind it longer than they must.
+ */
+void lock_queue_forget(struct lock_queue *lock_queue, const struct job_list *jobs)
+{
+    struct lock_queue_package *package;
+    const struct job *job;
+
+    STAILQ_FOREACH (job, jobs, entry) {
+        if (!lock_queue_make_key(lock_queue, job))
+            continue;
+        package = map_find(&lock_queue->busy, buffer_text(&lock_queue->key));
+        if (!package || --package->n_jobs > 0)
+            continue;
+        map_remove(&lock_queue->busy, &package->entry);
+        free(package);
+    }
 }
 
 void lock_queue_take_all(struct lock_queue *lock_queue, struct job_list *jobs)

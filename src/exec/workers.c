@@ -110,14 +110,15 @@ void workers_hand_back(struct workers *workers, struct job_list *jobs)
 
 /* ---- lending ---- */
 
-void worker_lend(struct worker *worker)
+void worker_lend(struct worker *worker, unsigned after_ms)
 {
     struct workers *workers = worker->workers;
     struct worker *helper = worker->helper;
     bool wake;
 
     (void)pthread_mutex_lock(&workers->mutex);
-    worker->lends_ms = worker->lent_ms = clock_ms();
+    worker->lent_ms = clock_ms();
+    worker->lends_ms = worker->lent_ms + after_ms;
     wake = !worker->is_watched;
     if (wake)
         worker->is_watched = helper->woken = true;
@@ -138,7 +139,17 @@ void worker_reclaim(struct worker *worker)
     (void)pthread_mutex_unlock(&workers->mutex);
 }
 
-bool worker_borrow(struct worker *worker, unsigned age_ms, struct job_list *jobs)
+void worker_take_unborrowed(struct worker *worker, struct job_list *jobs)
+{
+    struct workers *workers = worker->workers;
+
+    (void)pthread_mutex_lock(&workers->mutex);
+    if (!worker->is_borrowed)
+        STAILQ_CONCAT(jobs, &worker->queue);
+    (void)pthread_mutex_unlock(&workers->mutex);
+}
+
+bool worker_borrow(struct worker *worker, struct job_list *jobs)
 {
     struct workers *workers = worker->workers;
     uint64_t now_ms;
@@ -146,7 +157,7 @@ bool worker_borrow(struct worker *worker, unsigned age_ms, struct job_list *jobs
 
     (void)pthread_mutex_lock(&workers->mutex);
     now_ms = clock_ms();
-    worker->is_slow = worker->lends_ms > 0 && now_ms - worker->lends_ms >= age_ms;
+    worker->is_slow = worker->lends_ms > 0 && now_ms >= worker->lends_ms;
     worker->is_borrowed = worker->is_slow && !STAILQ_EMPTY(&worker->queue);
     if (worker->is_borrowed)
         STAILQ_CONCAT(jobs, &worker->queue);

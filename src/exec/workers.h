@@ -37,7 +37,7 @@ struct worker {
     bool dozes; /* the thread sleeps, but keeps what belongs to it */
     /* lending; guarded by the mutex */
     struct worker *helper; /* NULL: none */
-    uint64_t lends_ms;     /* since when it lends its queue (clock_ms); 0: it does not */
+    uint64_t lends_ms;     /* from when on the queue may be borrowed (clock_ms); 0: it may not */
     uint64_t lent_ms;      /* when it last began to lend */
     bool is_watched;       /* the helper looks at it again and again */
     bool is_slow;          /* it has lent for so long that the helper works for it */
@@ -83,14 +83,18 @@ void worker_take_more(struct worker *worker, struct job_list *jobs);
  * there is a job, and takes the jobs in the queue. Ends the waking. */
 void worker_wait(struct worker *worker, uint64_t until_ms, struct job_list *jobs);
 
-/* Lends the queue to the helper, until worker_reclaim, which waits for jobs that are borrowed. */
-void worker_lend(struct worker *worker);
+/* Lends the queue to the helper, after after_ms, until worker_reclaim, which waits for jobs that
+ * are borrowed. */
+void worker_lend(struct worker *worker, unsigned after_ms);
 void worker_reclaim(struct worker *worker);
 
-/* By the helper: takes the jobs in the queue if the worker has lent it for age_ms. Then they have
- * to be returned. Returns false if the worker has not lent for a while or stops: it need not be
- * watched until it wakes the helper. */
-bool worker_borrow(struct worker *worker, unsigned age_ms, struct job_list *jobs);
+/* Takes the jobs in the queue while it is lent, unless the helper has some: those come first. */
+void worker_take_unborrowed(struct worker *worker, struct job_list *jobs);
+
+/* By the helper: takes the jobs in the queue if the worker lends it. Then they have to be returned.
+ * Returns false if the worker has not lent for a while or stops: it need not be watched until it
+ * wakes the helper. */
+bool worker_borrow(struct worker *worker, struct job_list *jobs);
 
 /* Returns jobs that were borrowed, to the front of the queue. */
 void worker_return(struct worker *worker, struct job_list *jobs);

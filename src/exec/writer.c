@@ -24,7 +24,9 @@
 
 #include <stdlib.h>
 
-#define CHECK_MS 500 /* between two checks of the mark */
+#define CHECK_MS 500   /* between two checks of the mark */
+#define LEND_MS 5      /* a store pass that takes longer gets the answerer's help, */
+#define LEND_NEW_MS 50 /* also while most content is new, and it would answer little */
 #define CACHE_BYTES ((size_t)64 * 1024 * 1024)
 
 void writer_publish(struct writer *writer)
@@ -80,6 +82,12 @@ void writer_free(struct writer *writer)
     free(writer);
 }
 
+void writer_set_source(struct writer *writer, writer_take_fn take, void *context)
+{
+    writer->take = take;
+    writer->take_context = context;
+}
+
 /* ---- between the passes ---- */
 
 /* Finds out whether the database is rolled back, or still is: another server may have ended that.
@@ -111,8 +119,16 @@ uint64_t writer_next_try_ms(const struct writer *writer)
 
 uint64_t writer_delay_us(const struct writer *writer, size_t n_arrived, size_t *n_enough)
 {
+    *n_enough = 0;
+    if (writer->n_begun > 0)
+        return 0;
     return store_batch_delay_us(
         writer->store, job_count(&writer->lock_queue.jobs), n_arrived, n_enough);
+}
+
+unsigned writer_lends_after_ms(const struct writer *writer)
+{
+    return store_can_begin_next(writer->store) ? LEND_NEW_MS : LEND_MS;
 }
 
 bool writer_has_waiting(const struct writer *writer)
@@ -127,6 +143,9 @@ bool writer_wants_review(struct writer *writer)
 
 void writer_give_up(struct writer *writer, struct job_list *finished)
 {
+    if (writer->n_begun > 0)
+        store_rollback(writer->store);
+    writer->n_begun = 0;
     retry_give_up(&writer->outage, &writer->lock_queue.jobs, finished);
     lock_queue_clear_if_empty(&writer->lock_queue);
 }

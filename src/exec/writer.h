@@ -23,6 +23,13 @@ ERROR_MUST_CHECK int writer_create(struct writer **writer, const struct store_op
     struct invalid_rows *invalid_rows, struct error *error);
 void writer_free(struct writer *writer);
 
+/* Appends jobs that have arrived, or none. Must not wait. */
+typedef void (*writer_take_fn)(void *context, struct job_list *arrived);
+
+/* Sets where a store pass takes more jobs from, so that their transaction can begin with its
+ * commit. */
+void writer_set_source(struct writer *writer, writer_take_fn take, void *context);
+
 /* The read pass: takes the jobs of arrived, and moves those that need no new row to finished. The
  * others wait in the writer for the store pass. With STORE_NONBLOCK, jobs that can't be decided
  * without waiting stay in arrived. */
@@ -54,6 +61,9 @@ uint64_t writer_next_try_ms(const struct writer *writer);
 /* Returns whether an earlier job of the same client for the same package waits in the writer, so
  * that this one can't be answered before it. During a store pass, on another thread. */
 bool writer_is_behind(struct writer *writer, struct job *job);
+
+/* Returns how long a store pass may take before the answerer helps, in ms. */
+unsigned writer_lends_after_ms(const struct writer *writer);
 
 /* Returns whether jobs wait for a store pass. */
 bool writer_has_waiting(const struct writer *writer);

@@ -36,8 +36,7 @@ static bool writer_is_probably_new(struct writer *writer, const struct job *job)
     return package && !package_find(package, request->checksum, &smallest, &largest);
 }
 
-/* Queues all jobs or, if only_new, those up to the first one that a read pass may answer. */
-static void writer_queue_all(
+void writer_queue_all(
     struct writer *writer, struct job_list *arrived, struct job_list *finished, bool only_new)
 {
     struct job *job;
@@ -118,6 +117,10 @@ void writer_read_pass(struct writer *writer, struct job_list *arrived, struct jo
     struct error error;
     int result;
 
+    if (writer->n_begun > 0) { /* nothing else can be read meanwhile */
+        writer_queue_all(writer, arrived, finished, false);
+        return;
+    }
     if (blocking == STORE_BLOCK && outage_is_on(&writer->outage))
         writer_read_again(writer, arrived);
     else

@@ -11,6 +11,7 @@
 #include "exec/readiness.h"
 #include "exec/retry.h"
 #include "exec/rollback.h"
+#include "exec/writer.h"
 
 #include <pthread.h>
 
@@ -25,6 +26,10 @@ struct writer {
     struct rollback *rollback;
     struct readiness readiness;
     struct lock_queue lock_queue;
+    size_t n_begun; /* the first jobs of the lock queue: their transaction has begun with the last
+                       commit (store_commit_and_begin) */
+    writer_take_fn take; /* writer_set_source; NULL: none */
+    void *take_context;
     uint64_t check_ms;     /* when the mark may be checked again */
     uint64_t n_decided;    /* requests of the transaction under way */
     uint64_t n_added;      /* rows of the transaction under way */
@@ -38,6 +43,11 @@ struct writer {
     struct store_rollback found; /* as the store has it */
     /* and the packages in lock_queue, which the answerer asks for */
 };
+
+/* Leaves all jobs, or those up to the first one that a read pass may answer (only_new), to the
+ * store pass. Those that can't be stored, or queued, are finished. */
+void writer_queue_all(
+    struct writer *writer, struct job_list *arrived, struct job_list *finished, bool only_new);
 
 /* Copies what the store has found out, for other threads. */
 void writer_publish(struct writer *writer);

@@ -7,8 +7,12 @@
 #include "exec/writer.h"
 #include "exec/writer_state.h"
 
+#include <time.h>
+
 #define COMMIT_AGAIN_MS 50      /* the least pause after a commit that failed: a full disk */
 #define MAX_COMMIT_AGAIN_MS 500 /* the longest; between them, as long as the try took */
+#define SLICES 8                /* of a wait for more jobs */
+#define HALVED 16               /* a batch of so many may be halved */
 #define SLOW_MS 20              /* a store pass that takes longer: guessing wrong costs much */
 
 /* Decides one job and adds its row. An error here fails the transaction; a job that can't be
@@ -66,6 +70,7 @@ static void writer_set_aside(struct writer *writer, struct job_list *scanned)
 
 /* The jobs of a store pass, sorted by how it ended for them. */
 struct store_pass {
+    struct job_list waiting; /* not decided yet */
     struct job_list decided;
     struct job_list held;    /* another server has the lock of their packages */
     struct job_list scanned; /* their packages are being scanned */
@@ -99,27 +104,92 @@ static int writer_take_one(
     return result;
 }
 
-/* Takes the waiting jobs, up to an error, which is the error of all that were decided. */
+/* Returns how many jobs the next transaction takes: those that it has begun with, or all. If the
+ * transaction after it can begin with its commit, it leaves half of them to that. Otherwise all
+ * clients would get their answers at once, and nothing would be there to begin with. */
+static size_t writer_choose_size(const struct writer *writer)
+{
+    const size_t n = job_count(&writer->lock_queue.jobs);
+
+    if (writer->n_begun > 0)
+        return writer->n_begun;
+    return n >= HALVED && writer->take && store_can_begin_next(writer->store) ? n / 2 : n;
+}
+
+/* Takes the jobs of the next transaction out of the queue. */
+static void writer_take_waiting(struct writer *writer, struct store_pass *pass)
+{
+    struct job *job;
+
+    for (size_t n = writer_choose_size(writer); n > 0; n--) {
+        job = STAILQ_FIRST(&writer->lock_queue.jobs);
+        STAILQ_REMOVE_HEAD(&writer->lock_queue.jobs, entry);
+        STAILQ_INSERT_TAIL(&pass->waiting, job, entry);
+    }
+    writer->n_begun = 0;
+}
+
+/* Decides the jobs, up to an error, which is the error of all of them. */
 static int writer_take_all(struct writer *writer, struct store_pass *pass, struct error *error)
 {
     struct job *job;
     int result = package_cache_refresh(writer->cache, STORE_BLOCK, error);
 
-    while (result == 0 && (job = STAILQ_FIRST(&writer->lock_queue.jobs))) {
-        STAILQ_REMOVE_HEAD(&writer->lock_queue.jobs, entry);
+    while (result == 0 && (job = STAILQ_FIRST(&pass->waiting))) {
+        STAILQ_REMOVE_HEAD(&pass->waiting, entry);
         result = writer_take_one(writer, job, pass, error);
     }
     return result;
 }
 
-static int writer_commit(struct writer *writer, struct error *error)
+/* Takes jobs that have arrived during this store pass. The answerer looks at later ones: it must
+ * not miss that these wait. */
+static void writer_take_arrived(struct writer *writer, struct job_list *finished)
 {
+    struct job_list arrived = STAILQ_HEAD_INITIALIZER(arrived);
+
+    (void)pthread_mutex_lock(&writer->mutex);
+    writer->take(writer->take_context, &arrived);
+    writer_queue_all(writer, &arrived, finished, false);
+    (void)pthread_mutex_unlock(&writer->mutex);
+}
+
+/* Finds jobs whose transaction can begin with the commit of this one, unless some of this one go on
+ * waiting, which come first. Waits for them if that pays. Returns their number. */
+static size_t writer_find_next(
+    struct writer *writer, const struct store_pass *pass, struct job_list *finished)
+{
+    struct timespec slice = {.tv_sec = 0};
+    size_t n_enough;
+
+    if (!writer->take || !store_can_begin_next(writer->store) || outage_is_on(&writer->outage) ||
+        !STAILQ_EMPTY(&pass->held) || !STAILQ_EMPTY(&pass->scanned))
+        return 0;
+    slice.tv_nsec = (long)store_batch_delay_us(writer->store, 0, 0, &n_enough) * 1000 / SLICES;
+    writer_take_arrived(writer, finished);
+    for (int i = 0; slice.tv_nsec > 0 && i < SLICES; i++) {
+        if (job_count(&writer->lock_queue.jobs) >= n_enough)
+            break;
+        (void)nanosleep(&slice, NULL);
+        writer_take_arrived(writer, finished);
+    }
+    return job_count(&writer->lock_queue.jobs);
+}
+
+/* Commits, and begins the next transaction if there are jobs for it. */
+static int writer_commit(struct writer *writer, const struct store_pass *pass,
+    struct job_list *finished, struct error *error)
+{
+    const size_t n_next = writer_find_next(writer, pass, finished);
+    const struct store_batch next = job_batch(&writer->lock_queue.jobs, &writer->outage);
     uint64_t before_us = clock_us();
     uint64_t took_us;
     int result;
 
     commit_watch_begin(&writer->watch);
-    result = store_commit(writer->store, error);
+    result = n_next > 0 ? store_commit_and_begin(writer->store, &next, error)
+                        : store_commit(writer->store, error);
+    writer->n_begun = result == 0 ? n_next : 0;
     commit_watch_end(&writer->watch, result == 0 ? NULL : error->text);
     rollback_end(writer->rollback, result == 0);
     if (result != 0)
@@ -135,9 +205,9 @@ static int writer_commit(struct writer *writer, struct error *error)
 
 /* Begins a transaction for what is waiting. If the database turns out to be rolled back, adds lost
  * rows first. */
-static int writer_begin(struct writer *writer, struct error *error)
+static int writer_begin(struct writer *writer, const struct store_pass *pass, struct error *error)
 {
-    const struct store_batch batch = job_batch(&writer->lock_queue.jobs, &writer->outage);
+    const struct store_batch batch = job_batch(&pass->waiting, &writer->outage);
     int result = store_begin_write(writer->store, &batch, WRITER_LOCK_SLICE_MS, error);
 
     if (result != 0 || !rollback_must_restore(writer->rollback))
@@ -148,11 +218,11 @@ static int writer_begin(struct writer *writer, struct error *error)
                        : result;
 }
 
-/* Decides and stores what is waiting, in one transaction. Jobs that are not decided stay in the
- * queue. */
-static int writer_transact(struct writer *writer, struct store_pass *pass, struct error *error)
+/* Decides and stores what is waiting, in one transaction. After an error, jobs may be waiting. */
+static int writer_transact(
+    struct writer *writer, struct store_pass *pass, struct job_list *finished, struct error *error)
 {
-    int result = writer_begin(writer, error);
+    int result = writer_begin(writer, pass, error);
 
     writer->has_lock = result == 0;
     if (result != 0)
@@ -160,7 +230,7 @@ static int writer_transact(struct writer *writer, struct store_pass *pass, struc
     writer->n_decided = writer->n_added = writer->n_assigned = 0;
     result = writer_take_all(writer, pass, error);
     if (result == 0)
-        result = writer_commit(writer, error);
+        result = writer_commit(writer, pass, finished, error);
     if (result != 0) {
         store_rollback(writer->store);
         rollback_end(writer->rollback, false);
@@ -195,27 +265,36 @@ static void writer_note_success(struct writer *writer, struct store_pass *pass)
         retry_note(&writer->outage, &pass->held, &is_held);
 }
 
-/* Settles the jobs of a store pass, on which the answerer may look meanwhile. */
+/* Settles the jobs of a store pass, on which the answerer may look meanwhile. Those that go on
+ * waiting come before younger ones. */
 static void writer_settle(struct writer *writer, struct store_pass *pass, int result,
     const struct error *error, struct job_list *finished)
 {
+    struct lock_queue *queue = &writer->lock_queue;
+    struct job_list younger = STAILQ_HEAD_INITIALIZER(younger);
+
     (void)pthread_mutex_lock(&writer->mutex);
-    lock_queue_put_back(&writer->lock_queue, &pass->held); /* before younger ones */
-    if (result == 0)
-        STAILQ_CONCAT(finished, &pass->decided);
-    else
-        lock_queue_put_back(&writer->lock_queue, &pass->decided);
+    STAILQ_CONCAT(&younger, &queue->jobs);
+    lock_queue_put_back(queue, &pass->held);
+    if (result != 0)
+        lock_queue_put_back(queue, &pass->decided);
+    else if (writer->n_begun > 0)
+        lock_queue_forget(queue, &pass->decided);
+    STAILQ_CONCAT(finished, &pass->decided);
     if (result == ERROR_LOCKED)
-        retry_note(&writer->outage, &writer->lock_queue.jobs, error);
-    lock_queue_put_back(&writer->lock_queue, &pass->scanned);
-    retry_expire(&writer->outage, &writer->lock_queue.jobs, finished);
-    lock_queue_clear_if_empty(&writer->lock_queue);
+        retry_note(&writer->outage, &queue->jobs, error);
+    lock_queue_put_back(queue, &pass->scanned);
+    STAILQ_CONCAT(&queue->jobs, &younger);
+    if (writer->n_begun == 0)
+        retry_expire(&writer->outage, &queue->jobs, finished);
+    lock_queue_clear_if_empty(queue);
     (void)pthread_mutex_unlock(&writer->mutex);
 }
 
 bool writer_store_pass(struct writer *writer, struct job_list *finished)
 {
-    struct store_pass pass = {.decided = STAILQ_HEAD_INITIALIZER(pass.decided),
+    struct store_pass pass = {.waiting = STAILQ_HEAD_INITIALIZER(pass.waiting),
+        .decided = STAILQ_HEAD_INITIALIZER(pass.decided),
         .held = STAILQ_HEAD_INITIALIZER(pass.held),
         .scanned = STAILQ_HEAD_INITIALIZER(pass.scanned)};
     const uint64_t began_ms = clock_ms();
@@ -229,10 +308,11 @@ bool writer_store_pass(struct writer *writer, struct job_list *finished)
         STAILQ_CONCAT(&writer->lock_queue.jobs, &pass.scanned);
         return false;
     }
-    result = writer_transact(writer, &pass, &error);
+    writer_take_waiting(writer, &pass);
+    result = writer_transact(writer, &pass, finished, &error);
     writer->is_slow = clock_ms() - began_ms >= SLOW_MS;
     readiness_note_pass(&writer->readiness, result, writer->has_lock, writer->n_added > 0, &error);
-    STAILQ_CONCAT(&pass.decided, &writer->lock_queue.jobs);
+    STAILQ_CONCAT(&pass.decided, &pass.waiting);
     if (result == 0)
         writer_note_success(writer, &pass);
     else if (result != ERROR_LOCKED)

@@ -12,7 +12,7 @@
  *     store_begin_read   or   store_begin_write, with the batch: what its requests ask and add
  *     store_load, store_look_up      facts for each request; the caller decides
  *     store_has_lock, store_add      rows, in a writing transaction
- *     store_commit       or   store_rollback
+ *     store_commit       or   store_rollback, or store_commit_and_begin: the next batch, too
  *     store_batch_delay_us           a pause that pays before the next batch
  *
  * The caller does the same with each backend. What a batch needs from the database, which locks to
@@ -31,6 +31,7 @@
 #include "base/row.h"
 #include "base/text.h"
 #include "store/mark.h"
+#include "store/store_batch.h"
 #include "store/store_search.h"
 
 #include <stdatomic.h>
@@ -85,29 +86,6 @@ static inline bool store_is_stale(const struct store_options *options)
 
 #define STORE_LOCK_WAIT_MS 10000 /* the longest wait for a lock, unless wait_ms is set */
 #define STORE_TRY_MS 10000       /* the longest try to answer a batch, before it is tried again */
-
-/* One request of a batch: what it asks about a package, and whether it may add a row. */
-struct store_item {
-    struct text version;
-    struct text pkgarch;
-    struct text checksum; /* bytes NULL: none */
-    bool wants_smallest;  /* the smallest of the checksum's values */
-    bool wants_largest;   /* the largest of the checksum's values */
-    struct text value; /* a value that may be given: the rows that hold it, and the greatest floor
-                          if that is not below, are asked for; bytes NULL: none */
-    bool may_add;      /* a row may be added to the package */
-};
-
-/* The requests of one transaction, as a list that the backend walks if it needs to. The list and
- * the texts in it do not change until the store_begin_* function returns; the texts stay valid
- * until the transaction ends. */
-struct store_batch {
-    const void *first; /* position of the first request */
-    const void *end;   /* position after the last one */
-    /* Describes the request at a position and returns the next position. */
-    const void *(*describe)(const void *at, struct store_item *item);
-    uint64_t until_ms; /* when a request has to have its answer or its error (clock_ms) */
-};
 
 /* How long reading may take. */
 enum store_blocking {
@@ -182,7 +160,8 @@ struct store_ops {
         enum store_blocking blocking, struct error *error);
     int (*begin_write)(struct store *store, const struct store_batch *batch, unsigned wait_ms,
         struct error *error);
-    int (*commit)(struct store *store, struct error *error);
+    bool (*can_begin_next)(const struct store *store); /* optional */
+    int (*commit)(struct store *store, const struct store_batch *next, struct error *error);
     void (*touch)(struct store *store); /* optional */
     void (*rollback)(struct store *store);
     int (*load)(struct store *store, struct text version, struct text pkgarch, store_row_fn fn,
@@ -305,7 +284,22 @@ static inline void store_touch(struct store *store)
  * have been stored or not; the next transaction sees which. */
 ERROR_MUST_CHECK static inline int store_commit(struct store *store, struct error *error)
 {
-    return store->ops->commit(store, error);
+    return store->ops->commit(store, NULL, error);
+}
+
+/* Inside a writing transaction: returns whether store_commit_and_begin pays. */
+static inline bool store_can_begin_next(const struct store *store)
+{
+    return store->ops->can_begin_next && store->ops->can_begin_next(store);
+}
+
+/* Like store_commit, and has the database begin the next transaction right behind the commit, which
+ * saves a round trip. After success, the next call is store_begin_write with the same batch, or
+ * store_rollback. After a failure, nothing has begun. Only if store_can_begin_next. */
+ERROR_MUST_CHECK static inline int store_commit_and_begin(
+    struct store *store, const struct store_batch *next, struct error *error)
+{
+    return store->ops->commit(store, next, error);
 }
 
 /* Ends the transaction, if there is one; nothing that was added is stored. */

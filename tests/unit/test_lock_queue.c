@@ -100,6 +100,31 @@ static void packages_are_remembered_until_the_queue_is_empty(void **state)
     assert_false(is_behind(queue, &w, &one));
 }
 
+static void a_package_is_forgotten_with_the_last_job_that_waits_for_it(void **state)
+{
+    struct lock_queue *queue = *state;
+    const struct request v = request_for("v");
+    const struct request w = request_for("w");
+    struct job first = {.request = &v, .client = &one};
+    struct job second = {.request = &v, .client = &one};
+    struct job other = {.request = &w, .client = &one};
+    struct job_list done = STAILQ_HEAD_INITIALIZER(done);
+
+    assert_int_equal(lock_queue_add(queue, &first), 0);
+    assert_int_equal(lock_queue_add(queue, &second), 0);
+    assert_int_equal(lock_queue_add(queue, &other), 0);
+    STAILQ_REMOVE_HEAD(&queue->jobs, entry);
+    STAILQ_INSERT_TAIL(&done, &first, entry);
+    lock_queue_forget(queue, &done);
+    assert_true(is_behind(queue, &v, &one));
+    STAILQ_REMOVE_HEAD(&queue->jobs, entry);
+    STAILQ_INIT(&done);
+    STAILQ_INSERT_TAIL(&done, &second, entry);
+    lock_queue_forget(queue, &done);
+    assert_false(is_behind(queue, &v, &one));
+    assert_true(is_behind(queue, &w, &one));
+}
+
 static void jobs_that_are_put_back_have_no_answer(void **state)
 {
     struct lock_queue *queue = *state;
@@ -141,6 +166,7 @@ int main(void)
         TEST(version_and_pkgarch_are_kept_apart),
         TEST(jobs_keep_their_order_and_lose_their_answers),
         TEST(packages_are_remembered_until_the_queue_is_empty),
+        TEST(a_package_is_forgotten_with_the_last_job_that_waits_for_it),
         TEST(jobs_that_are_put_back_have_no_answer),
         TEST(jobs_that_are_taken_out_stand_before_those_that_arrive),
     };

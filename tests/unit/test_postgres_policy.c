@@ -176,6 +176,39 @@ static void after_a_read_pass_alone_nothing_is_waited_for(void **state)
     assert_int_equal(postgres_policy_delay_us(&policy, 0, 3, NOW_MS, &n_enough), 0);
 }
 
+static void the_next_transaction_begins_early_if_most_is_new_and_nothing_is_held(void **state)
+{
+    struct postgres_policy policy = {.scope = POSTGRES_WAIT_LOCKED};
+
+    (void)state;
+    read_and_transact(&policy, 100, 75, 75);
+    assert_false(postgres_policy_begins_next(&policy));
+    read_and_transact(&policy, 100, 76, 76);
+    assert_true(postgres_policy_begins_next(&policy));
+    transact(&policy, 100, 1, 0, 99, 1000);
+    assert_false(postgres_policy_begins_next(&policy));
+    transact(&policy, 100, 0, 0, 100, 1000);
+    assert_true(postgres_policy_begins_next(&policy));
+    fail_to_lock(&policy);
+    assert_false(postgres_policy_begins_next(&policy));
+}
+
+static void before_a_commit_those_are_waited_for_that_were_answered_last(void **state)
+{
+    struct postgres_policy policy = {.scope = POSTGRES_WAIT_LOCKED};
+    size_t n_enough = 0;
+
+    (void)state;
+    transact(&policy, 10, 0, 0, 10, 8000);
+    postgres_policy_begin_write(&policy, NOW_US);
+    postgres_policy_lock(&policy, 70, 0, NOW_MS);
+    assert_int_equal(postgres_policy_delay_us(&policy, 0, 0, NOW_MS, &n_enough), 2000);
+    assert_int_equal(n_enough, 10);
+    postgres_policy_end_write(&policy, ERROR_LOCKED, 0, NOW_US + 8000);
+    postgres_policy_begin_write(&policy, NOW_US);
+    assert_int_equal(postgres_policy_delay_us(&policy, 0, 0, NOW_MS, &n_enough), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +223,8 @@ int main(void)
         cmocka_unit_test(after_a_long_transaction_a_part_of_its_time_is_waited),
         cmocka_unit_test(a_single_client_is_not_waited_for),
         cmocka_unit_test(after_a_read_pass_alone_nothing_is_waited_for),
+        cmocka_unit_test(the_next_transaction_begins_early_if_most_is_new_and_nothing_is_held),
+        cmocka_unit_test(before_a_commit_those_are_waited_for_that_were_answered_last),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -252,37 +252,11 @@ static int postgres_conn_take_reply(
     return result;
 }
 
-/* Takes the replies to the statements of a pipeline. Fails with the first statement that failed. */
-static int postgres_conn_take_replies(struct postgres_conn *conn, const bool *wanted, size_t n,
-    PGresult **replies, struct error *error)
-{
-    PGresult *sync = NULL;
-    int failure = 0;
-    int result = 0;
-
-    for (size_t i = 0; i < n && result == 0; i++) {
-        if (!wanted[i])
-            continue;
-        result = postgres_conn_take_reply(conn, &replies[i], error);
-        if (result == 0 && failure == 0)
-            failure = postgres_check(conn, replies[i], error);
-    }
-    if (result == 0)
-        result = postgres_next(conn, &sync, error);
-    if (result == 0 && PQresultStatus(sync) != PGRES_PIPELINE_SYNC)
-        result = postgres_lost(conn, error);
-    PQclear(sync);
-    return result != 0 ? result : failure;
-}
-
-int postgres_pipeline(struct postgres_conn *conn, const bool *wanted, size_t n,
-    int (*send)(void *context, size_t i, struct error *error), void *context, PGresult **replies,
-    struct error *error)
+int postgres_pipeline_send(struct postgres_conn *conn, const bool *wanted, size_t n,
+    int (*send)(void *context, size_t i, struct error *error), void *context, struct error *error)
 {
     int result = 0;
 
-    for (size_t i = 0; i < n; i++)
-        replies[i] = NULL;
     if (PQenterPipelineMode(conn->connection) != 1)
         return postgres_lost(conn, error);
     for (size_t i = 0; i < n && result == 0; i++) {
@@ -291,12 +265,55 @@ int postgres_pipeline(struct postgres_conn *conn, const bool *wanted, size_t n,
     }
     if (result == 0 && PQpipelineSync(conn->connection) != 1)
         result = postgres_lost(conn, error);
+    conn->is_broken = conn->is_broken || result != 0;
+    return result;
+}
+
+int postgres_pipeline_take(struct postgres_conn *conn, const bool *wanted, size_t n, bool checks,
+    PGresult **replies, struct error *error)
+{
+    PGresult *sync = NULL;
+    int failure = 0;
+    int result = 0;
+
+    for (size_t i = 0; i < n; i++)
+        replies[i] = NULL;
+    for (size_t i = 0; i < n && result == 0; i++) {
+        if (!wanted[i])
+            continue;
+        result = postgres_conn_take_reply(conn, &replies[i], error);
+        if (result == 0 && failure == 0 && checks)
+            failure = postgres_check(conn, replies[i], error);
+    }
     if (result == 0)
-        result = postgres_conn_take_replies(conn, wanted, n, replies, error);
-    if (PQexitPipelineMode(conn->connection) != 1)
-        conn->is_broken = true;
+        result = postgres_next(conn, &sync, error);
+    if (result == 0 && PQresultStatus(sync) != PGRES_PIPELINE_SYNC)
+        result = postgres_lost(conn, error);
+    PQclear(sync);
+    result = result != 0 ? result : failure;
     if (result != 0)
         postgres_clear(replies, n);
+    return result;
+}
+
+void postgres_pipeline_end(struct postgres_conn *conn)
+{
+    if (PQexitPipelineMode(conn->connection) != 1)
+        conn->is_broken = true;
+}
+
+int postgres_pipeline(struct postgres_conn *conn, const bool *wanted, size_t n,
+    int (*send)(void *context, size_t i, struct error *error), void *context, PGresult **replies,
+    struct error *error)
+{
+    int result;
+
+    for (size_t i = 0; i < n; i++)
+        replies[i] = NULL;
+    result = postgres_pipeline_send(conn, wanted, n, send, context, error);
+    if (result == 0)
+        result = postgres_pipeline_take(conn, wanted, n, true, replies, error);
+    postgres_pipeline_end(conn);
     return result;
 }
 

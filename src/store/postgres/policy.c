@@ -53,6 +53,11 @@ void postgres_policy_lock(struct postgres_policy *policy, size_t n, size_t n_hel
     policy->held_until_ms = now_ms + HELD_SLICE_MS;
 }
 
+bool postgres_policy_begins_next(const struct postgres_policy *policy)
+{
+    return policy->skips_read && policy->scope == POSTGRES_WAIT_LOCKED && policy->n_held == 0;
+}
+
 static enum postgres_scope postgres_policy_next_scope(
     const struct postgres_policy *policy, int result)
 {
@@ -76,6 +81,7 @@ void postgres_policy_end_write(
     if (result != 0 || n_rows * 2 < policy->n_items)
         policy->skips_read = false;
     policy->scope = postgres_policy_next_scope(policy, result);
+    policy->n_answered = result == 0 ? policy->n_items : 0;
     policy->took_us = now_us - policy->began_us;
     if (policy->took_us >= SLOW_TRANSACTION_US)
         policy->skips_read = false;
@@ -93,7 +99,7 @@ uint64_t postgres_policy_delay_us(const struct postgres_policy *policy, size_t n
         return (uint64_t)HELD_SLICE_MS * 1000;
     }
     /* Clients that just got their answers ask again soon: one transaction does the work of two. */
-    *n_enough = policy->n_items + n_arrived;
+    *n_enough = policy->began_us > 0 ? policy->n_answered : policy->n_items + n_arrived;
     if (policy->took_us < LONG_TRANSACTION_US || *n_enough <= 1)
         return 0;
     return delay_us < MAX_COMMIT_DELAY_US ? delay_us : MAX_COMMIT_DELAY_US;

@@ -1,178 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* The transactions of a store on PostgreSQL.
+/* A store on PostgreSQL: its batches, and the answers that they get. transaction.c has the
+ * transactions, policy.c says which packages to wait for, and when a read pass or another try would
+ * be in vain.
  *
- *     reading    one question: the facts that a batch wants; no transaction is left open
- *     writing    BEGIN, missing packages, their locks, the same question: one round trip;
- *                then the new rows and COMMIT: another
- *
- * Two round trips, whatever the size of the batch. READ COMMITTED is enough: rows of a package are
- * only ever added under its lock, and the question is a statement of its own after the locks, so it
- * sees everything that earlier holders of the locks have committed.
+ * READ COMMITTED is enough: rows of a package are only ever added under its lock, and the question
+ * of a batch is a statement of its own after the locks, so it sees everything that earlier holders
+ * of the locks have committed.
  *
  * When the connection breaks, is too slow, or another transaction has to give way, the result is
  * ERROR_LOCKED: the caller tries again as long as the client waits. That also settles a commit of
  * unknown outcome: the next transaction locks the same packages, so it waits until the old one has
- * ended, and decides from what the database holds then.
- *
- * policy.c says which packages to wait for, and when a read pass or another try would be in vain.
- */
+ * ended, and decides from what the database holds then. */
 #include "store/postgres/postgres.h"
 
 #include "base/clock.h"
+#include "store/postgres/transaction.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-#define ROLLBACK_MS 1000
 
 static struct postgres_store *postgres_store_of(struct store *base)
 {
     return (struct postgres_store *)base;
-}
-
-/* ---- the statements of a round trip ---- */
-
-enum postgres_step {
-    STEP_BEGIN,
-    STEP_TIMEOUT,   /* a short wait for locks, where held packages are left out */
-    STEP_MAKE,      /* packages that are missing */
-    STEP_LOCK,      /* all packages */
-    STEP_LOCK_FREE, /* those that nobody else holds; the reply says which */
-    STEP_FACTS,     /* the question */
-    STEP_MARK,      /* the server's mark */
-    STEP_ADD,       /* the new rows */
-    STEP_CHANGE,    /* of the mark */
-    STEP_PROVE,     /* where it is due: a proof that the database can commit (proof.c) */
-    STEP_COMMIT,
-    STEPS
-};
-
-static const bool read_steps[STEPS] = {[STEP_FACTS] = true, [STEP_PROVE] = true};
-
-static const bool write_steps[POSTGRES_SCOPES][STEPS] = {
-    [POSTGRES_WAIT_LOCKED] =
-        {[STEP_BEGIN] = true, [STEP_MAKE] = true, [STEP_LOCK] = true, [STEP_FACTS] = true},
-    [POSTGRES_SKIP_LOCKED] = {[STEP_BEGIN] = true,
-        [STEP_TIMEOUT] = true,
-        [STEP_MAKE] = true,
-        [STEP_LOCK_FREE] = true,
-        [STEP_FACTS] = true},
-    [POSTGRES_EXISTING_ONLY] =
-        {[STEP_BEGIN] = true, [STEP_TIMEOUT] = true, [STEP_LOCK_FREE] = true, [STEP_FACTS] = true},
-};
-
-static int postgres_store_send_plain(
-    struct postgres_store *store, const char *sql, struct error *error)
-{
-    if (PQsendQueryParams(store->conn.connection, sql, 0, NULL, NULL, NULL, NULL, 1) != 1)
-        return postgres_lost(&store->conn, error);
-    return 0;
-}
-
-static bool postgres_store_has_rows(const struct postgres_store *store)
-{
-    return store->rows.arrays[ROWS_PACKAGE].count > 0;
-}
-
-/* Puts one statement into the pipeline. */
-static int postgres_store_send(void *context, size_t step, struct error *error)
-{
-    struct postgres_store *store = context;
-
-    switch (step) {
-    case STEP_BEGIN:
-        store->in_transaction = true;
-        return postgres_store_send_plain(store, "BEGIN", error);
-    case STEP_TIMEOUT:
-        return postgres_store_send_plain(store, "SET LOCAL lock_timeout = '50ms'", error);
-    case STEP_MAKE:
-        return postgres_facts_send_make(store->facts, &store->conn, error);
-    case STEP_LOCK:
-    case STEP_LOCK_FREE:
-        return postgres_facts_send_lock(store->facts, &store->conn, step == STEP_LOCK_FREE, error);
-    case STEP_FACTS:
-        return postgres_facts_send(store->facts, &store->conn, error);
-    case STEP_MARK:
-        return postgres_mark_send(store, error);
-    case STEP_CHANGE:
-        return postgres_mark_send_change(
-            store, postgres_mark_change(store, postgres_store_has_rows(store)), error);
-    case STEP_ADD:
-        return postgres_send(
-            &store->conn, "add", &store->rows.arrays[ROWS_DIGEST], N_ROWS - ROWS_DIGEST, error);
-    case STEP_PROVE:
-        return postgres_store_send_plain(store, postgres_proof_sql, error);
-    default:
-        return postgres_store_send_plain(store, "COMMIT", error);
-    }
-}
-
-/* ---- the beginning of a transaction ---- */
-
-/* Takes the replies to the question of a batch, which was sent at began_ms, perhaps with a proof.
- */
-static int postgres_store_take(struct postgres_store *store, PGresult *replies[STEPS],
-    bool is_proven, uint64_t began_ms, struct error *error)
-{
-    int result =
-        postgres_facts_take(store->facts, replies[STEP_FACTS], replies[STEP_LOCK_FREE], error);
-
-    replies[STEP_FACTS] = NULL; /* the facts' now */
-    if (result == 0)
-        result = postgres_pooler_check_pid(
-            &store->conn, postgres_facts_backend_pid(store->facts), error);
-    if (result == 0 && is_proven)
-        result = postgres_proof_take(store, replies[STEP_PROVE], began_ms, error);
-    return result;
-}
-
-/* Asks for the facts that a batch wants. A question that reads makes the proof that is due. */
-static int postgres_store_ask(struct postgres_store *store, const struct store_batch *batch,
-    const bool steps[STEPS], struct error *error)
-{
-    const bool proves = steps[STEP_PROVE] && postgres_proof_is_due(store);
-    const uint64_t began_ms = clock_ms();
-    PGresult *replies[STEPS];
-    bool wanted[STEPS];
-    struct error unproven;
-    int result = postgres_facts_want(store->facts, batch, error);
-
-    memcpy(wanted, steps, sizeof wanted);
-    wanted[STEP_MARK] = steps[STEP_BEGIN] && store->mark.is_on;
-    wanted[STEP_PROVE] = proves;
-    if (proves)
-        store->conn.until_ms = postgres_proof_end_ms(store, store->conn.until_ms);
-    if (result == 0)
-        result = postgres_pipeline(
-            &store->conn, wanted, STEPS, postgres_store_send, store, replies, error);
-    if (result != 0) {
-        if (proves && result == ERROR_LOCKED && postgres_proof_check(store, &unproven) != 0)
-            *error = unproven;
-        return result;
-    }
-    result = postgres_store_take(store, replies, proves, began_ms, error);
-    if (result == 0 && wanted[STEP_MARK])
-        result = postgres_mark_take(store, replies[STEP_MARK], error);
-    postgres_clear(replies, STEPS);
-    return result;
-}
-
-/* Looks for the tables: a reader may have been started before they were made. */
-static int postgres_store_find_tables(struct postgres_store *store, struct error *error)
-{
-    const struct connect_params params = {
-        .conninfo = postgres_conninfo(store),
-        .proves = store->options.serves,
-        .sync = store->options.sync,
-    };
-    struct postgres_session session;
-    int result;
-
-    if (store->has_tables)
-        return 0;
-    result = postgres_prepare_session(&store->conn, &params, &session, error);
-    store->has_tables = session.has_tables;
-    return result;
 }
 
 /* Counts the requests of a batch. */
@@ -195,61 +43,19 @@ static uint64_t postgres_store_until_ms(const struct store_batch *batch)
                                                             : least_ms;
 }
 
-/* Makes sure of a connection, and asks what the batch wants. Without a batch, nothing is asked. */
-static int postgres_store_begin(struct postgres_store *store, const struct store_batch *batch,
-    const bool steps[STEPS], uint64_t until_ms, struct error *error)
-{
-    int result;
-
-    if (!batch) /* nothing is asked now that would notice it */
-        postgres_check_idle(store);
-    result = postgres_connect_soon(store, error);
-    if (result != 0)
-        return result;
-    store->conn.until_ms = until_ms;
-    result = postgres_store_find_tables(store, error);
-    if (result == 0 && batch && store->has_tables)
-        result = postgres_store_ask(store, batch, steps, error);
-    else if (result == 0)
-        result = postgres_proof_run(store, error);
-    if (result == 0 && steps[STEP_PROVE])
-        result = postgres_proof_check(store, error);
-    if (result == 0)
-        postgres_calm(store);
-    return result;
-}
-
-/* ---- the end of a transaction ---- */
-
-/* Ends the current transaction in the database. A connection in an uncertain state is given up. */
-static void postgres_store_clean_up(struct postgres_store *store)
-{
-    struct error ignored;
-
-    postgres_facts_clear(store->facts);
-    postgres_pieces_clear(store);
-    if (!store->conn.connection)
-        return;
-    if (store->in_transaction && !store->conn.is_broken) {
-        store->conn.until_ms = clock_ms() + ROLLBACK_MS;
-        if (postgres_run(&store->conn, "ROLLBACK", NULL, &ignored) != 0)
-            store->conn.is_broken = true;
-    }
-    store->in_transaction = false;
-    if (!store->conn.is_broken && !store->is_scanning &&
-        PQtransactionStatus(store->conn.connection) == PQTRANS_IDLE)
-        return;
-    postgres_disconnect(store);
-    postgres_pause_attempts(store);
-}
-
-/* Ends the current transaction, if there is one, and lets the policy learn from it. */
-static void postgres_store_end(struct postgres_store *store, int result)
+/* Lets the policy learn from the transaction that has ended, if it was one that writes. */
+static void postgres_store_learn(struct postgres_store *store, int result)
 {
     if (store->policy.began_us > 0)
         postgres_policy_end_write(&store->policy, result,
             result == 0 ? store->rows.arrays[ROWS_PACKAGE].count : 0, clock_us());
-    postgres_store_clean_up(store);
+}
+
+/* Ends the current transaction, if there is one. */
+static void postgres_store_end(struct postgres_store *store, int result)
+{
+    postgres_store_learn(store, result);
+    postgres_transaction_end(store);
 }
 
 /* A transaction that writes is rolled back only after an error. */
@@ -273,7 +79,7 @@ static int postgres_store_begin_read(struct store *base, const struct store_batc
     postgres_policy_begin_read(&store->policy);
     if (postgres_policy_skips_read(&store->policy, n))
         return error_set(error, ERROR_LOCKED, "most of this is probably new");
-    result = postgres_store_begin(store, batch, read_steps, until_ms, error);
+    result = postgres_transaction_read(store, batch, until_ms, error);
     if (result == 0)
         postgres_policy_end_read(&store->policy, n);
     else
@@ -320,7 +126,7 @@ static int postgres_store_begin_write(
     if (postgres_policy_is_too_early(policy, n, clock_ms()))
         return postgres_store_fail_held(store, error);
     postgres_policy_begin_write(policy, clock_us());
-    result = postgres_store_begin(store, batch, write_steps[policy->scope], until_ms, error);
+    result = postgres_transaction_write(store, batch, policy->scope, until_ms, error);
     if (result != 0) {
         postgres_store_end(store, result);
         return result;
@@ -333,31 +139,22 @@ static int postgres_store_begin_write(
     return postgres_store_fail_held(store, error);
 }
 
-/* The commit is a proof if it stores rows; if it does not, one is added where it is due. */
-static int postgres_store_commit(struct store *base, struct error *error)
+static bool postgres_store_can_begin_next(const struct store *base)
+{
+    const struct postgres_store *store = (const struct postgres_store *)base;
+
+    return postgres_policy_begins_next(&store->policy) && !base->rollback.is_rolled_back;
+}
+
+static int postgres_store_commit(
+    struct store *base, const struct store_batch *next, struct error *error)
 {
     struct postgres_store *store = postgres_store_of(base);
-    const bool has_rows = postgres_store_has_rows(store);
-    const enum postgres_mark_change change = postgres_mark_change(store, has_rows);
-    const bool writes = has_rows || change != POSTGRES_MARK_NOTHING;
-    const bool proves = !writes && postgres_proof_is_due(store);
-    const bool steps[STEPS] = {[STEP_ADD] = has_rows,
-        [STEP_CHANGE] = change != POSTGRES_MARK_NOTHING,
-        [STEP_PROVE] = proves,
-        [STEP_COMMIT] = true};
-    const uint64_t began_ms = clock_ms();
-    PGresult *replies[STEPS];
-    int result =
-        postgres_pipeline(&store->conn, steps, STEPS, postgres_store_send, store, replies, error);
+    int result = postgres_transaction_commit(store, next, error);
 
-    if (result == 0 && (writes || proves || store->conn.is_doubtful))
-        result = postgres_proof_take(store, replies[STEP_PROVE], began_ms, error);
-    postgres_clear(replies, STEPS);
-    if (result == 0) {
-        store->in_transaction = false;
-        postgres_mark_commit(store, change);
-    }
-    postgres_store_end(store, result);
+    postgres_store_learn(store, result);
+    if (!store->in_transaction || result != 0)
+        postgres_transaction_end(store);
     return result;
 }
 
@@ -433,6 +230,7 @@ static const struct store_ops postgres_ops = {
     .begin_read = postgres_store_begin_read,
     .begin_write = postgres_store_begin_write,
     .has_lock = postgres_store_has_lock,
+    .can_begin_next = postgres_store_can_begin_next,
     .commit = postgres_store_commit,
     .touch = postgres_mark_touch,
     .rollback = postgres_store_rollback,

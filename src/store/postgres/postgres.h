@@ -59,6 +59,16 @@ ERROR_MUST_CHECK int postgres_pipeline(struct postgres_conn *conn, const bool *w
     int (*send)(void *context, size_t i, struct error *error), void *context, PGresult **replies,
     struct error *error);
 
+/* The steps of postgres_pipeline: more statements may be sent before the replies to the first ones
+ * are taken. Without checks, statements that failed are no error. end comes after the last reply.
+ */
+ERROR_MUST_CHECK int postgres_pipeline_send(struct postgres_conn *conn, const bool *wanted,
+    size_t n, int (*send)(void *context, size_t i, struct error *error), void *context,
+    struct error *error);
+ERROR_MUST_CHECK int postgres_pipeline_take(struct postgres_conn *conn, const bool *wanted,
+    size_t n, bool checks, PGresult **replies, struct error *error);
+void postgres_pipeline_end(struct postgres_conn *conn);
+
 /* Frees the replies of a pipeline. */
 void postgres_clear(PGresult **replies, size_t n);
 
@@ -372,6 +382,7 @@ struct postgres_store {
     struct error away;   /* why the last attempt failed; empty: it did not */
     bool has_tables;
     bool in_transaction;
+    bool has_begun_next; /* the next transaction was begun with the last commit (transaction.c) */
     bool is_scanning;
     uint64_t proven_ms;  /* the beginning of the last commit that has reached the standbys */
     bool proves_nothing; /* because there is no synchronous standby, or this is a standby */

@@ -171,22 +171,22 @@ WITH w AS MATERIALIZED (
     FROM unnest($1::bytea[], $2::bytea[], $3::bool[], $4::bool[], $5::bytea[], $6::bytea[],
         $7::bool[]) WITH ORDINALITY AS u (key, digest, smallest, largest, place, rest, first, n)
     CROSS JOIN LATERAL (SELECT id FROM prserv_package WHERE key = u.key OFFSET 0) AS p
+), g AS MATERIALIZED (
+    SELECT w.n, w.id, top.place, top.checksum, top.value FROM w CROSS JOIN LATERAL (
+        SELECT r.place, r.checksum, r.value FROM prserv_row r
+        WHERE r.package = w.id AND r.place > ''
+        ORDER BY r.place DESC LIMIT 1
+    ) AS top WHERE w.first
 )
 SELECT w.n, 'i', NULL, NULL, w.id FROM w WHERE w.first
 UNION ALL
-SELECT w.n, 'g', g.checksum, g.value, NULL FROM w CROSS JOIN LATERAL (
-    SELECT r.place FROM prserv_row r
-    WHERE r.package = w.id AND r.place > ''
-    ORDER BY r.place DESC LIMIT 1
-) AS top CROSS JOIN LATERAL (
-    (SELECT r.checksum, r.value FROM prserv_row r
-    WHERE length(top.place) < 500 AND r.package = w.id AND r.place = top.place
-    LIMIT 1)
-    UNION ALL
-    (SELECT r.checksum, r.value FROM prserv_row r
-    WHERE length(top.place) >= 500 AND r.package = w.id AND r.place = top.place
-    ORDER BY r.rest DESC LIMIT 1)
-) AS g WHERE w.first
+SELECT g.n, 'g', g.checksum, g.value, NULL FROM g WHERE length(g.place) < 500
+UNION ALL
+SELECT g.n, 'g', l.checksum, l.value, NULL FROM g CROSS JOIN LATERAL (
+    SELECT r.checksum, r.value FROM prserv_row r
+    WHERE r.package = g.id AND r.place = g.place
+    ORDER BY r.rest DESC LIMIT 1
+) AS l WHERE length(g.place) >= 500
 UNION ALL
 SELECT w.n, 'o', o.checksum, o.value, NULL FROM w CROSS JOIN LATERAL (
     SELECT r.checksum, r.value FROM prserv_row r

@@ -188,11 +188,12 @@ static int sqlite_begin_write(
 /* Rows that were stored in files without a name would be lost with the server. So the files are
  * checked before the commit, unless the transaction has begun just now, and again before anything
  * is answered. */
-static int sqlite_commit(struct store *base, struct error *error)
+static int sqlite_commit(struct store *base, const struct store_batch *next, struct error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
     int result = sqlite_files_check_lately(store, error);
 
+    (void)next;
     if (result == 0)
         result = sqlite_mark_count(store, error);
     if (result == 0)
