@@ -14,9 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #define NOTED_BYTES ((size_t)16 * 1024 * 1024) /* and as much handed to the thread */
 #define HAND_BYTES ((size_t)4 * 1024 * 1024)   /* handed over before the next tick */
@@ -257,7 +255,7 @@ static void *audit_run(void *argument)
     struct audit *audit = argument;
     struct error error;
 
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 19);
+    thread_lower_priority(19);
     audit->expire_ms = clock_ms() + EXPIRE_MS;
     for (;;) {
         const bool is_handed = audit_wait(audit, audit->expire_ms);

@@ -12,4 +12,8 @@
 ERROR_MUST_CHECK int thread_start(pthread_t *thread, void *(*run)(void *), void *argument,
     const char *purpose, struct error *error);
 
+/* Lowers the priority of the calling thread to a nice value (nice(2)). It gets the processors that
+ * other threads leave. */
+void thread_lower_priority(int nice_value);
+
 #endif

@@ -14,6 +14,7 @@
 #include "exec/executor.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "exec/answerer.h"
 #include "exec/export.h"
 #include "exec/invalid_rows.h"
@@ -34,6 +35,7 @@
 #define PREPARE_MS 1000      /* how often the answerer makes sure of its connection */
 #define DELAY_SLICES 8
 #define LOOK_AFTER_MS 1000
+#define SCAN_NICE 15 /* exports and counts leave the processors to other requests */
 #define DELIVER_BYTES ((size_t)512 * 1024) /* of values and pieces, before input is read again */
 
 enum { CHECKPOINTER = JOB_SCAN + 1, ANSWERER, WORKERS };
@@ -244,6 +246,7 @@ static void *executor_run_scanner(void *argument)
     struct job_list jobs = STAILQ_HEAD_INITIALIZER(jobs);
     struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
 
+    thread_lower_priority(SCAN_NICE);
     while (worker_take(worker, &jobs)) {
         do {
             bool has_more;

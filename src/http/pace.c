@@ -3,11 +3,10 @@
  * shares its caches. So HTTP is limited as well: a single client never notices that, but any number
  * of them together takes a small part of one processor only. */
 #include "base/clock.h"
+#include "base/thread.h"
 #include "http/http.h"
 
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #define PRIORITY 15 /* nice(2) */
 #define WINDOW_US 100000
@@ -20,7 +19,7 @@ void pace_be_nice(void)
     static _Thread_local bool is_nice;
 
     if (!is_nice)
-        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), PRIORITY);
+        thread_lower_priority(PRIORITY);
     is_nice = true;
 }
 

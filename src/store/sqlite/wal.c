@@ -19,9 +19,9 @@
 
 #include <stdio.h>
 
-#define CHECKPOINT_PAGES 8000  /* of 4 KiB: 32 MiB */
-#define AGAIN_SHARE 4          /* growth, as a part of that, until the next checkpoint */
-#define LIMIT_BYTES "67108864" /* the size to which the file is cut when it starts again */
+#define CHECKPOINT_PAGES 24000  /* of 4 KiB: 96 MiB */
+#define AGAIN_SHARE 4           /* growth, as a part of that, until the next checkpoint */
+#define LIMIT_BYTES "134217728" /* the size to which the file is cut when it starts again */
 #define MAX_PASSES 8
 #define SHORT_MS 10     /* a pass that took no longer leaves little */
 #define FULL_WAIT_MS 20 /* for the lock of writers, and for readers */

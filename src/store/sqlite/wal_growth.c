@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define WARN_BYTES 67108864 /* the size to which wal.c cuts the file when it starts again */
+#define WARN_BYTES 134217728 /* the size to which wal.c cuts the file when it starts again */
 
 static uint64_t sqlite_wal_bytes(const char *file)
 {
