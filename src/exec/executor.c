@@ -31,7 +31,7 @@
 
 #define SHUTDOWN_READ_MS 1500
 #define TRY_WAIT_MS RETRY_MS /* the longest wait for a lock in one try */
-#define WATCH_MS 5           /* how often the answerer looks whether it can help */
+#define HELP_MS 5            /* how often the answerer looks whether it can help */
 #define PREPARE_MS 1000      /* how often the answerer makes sure of its connection */
 #define DELAY_SLICES 8
 #define LOOK_AFTER_MS 1000
@@ -110,32 +110,36 @@ static void executor_wake_checkpointer(struct executor *executor, bool wants_che
     worker_wake(&executor->each[CHECKPOINTER]);
 }
 
-/* Stores what waits. What the read pass has answered goes out first. Returns whether the
- * checkpointer should run now. */
+/* Stores what waits. What the read pass has answered goes out first. When the server stops, each
+ * job is tried once. Returns whether the checkpointer should run now. */
 static bool executor_store(
     struct executor *executor, struct worker *worker, struct job_list *finished)
 {
-    bool wants_checkpoint;
+    bool wants_checkpoint = false;
+    bool is_stopping;
 
     if (!writer_has_waiting(executor->writer))
         return false;
     workers_hand_back(&executor->workers, finished);
     worker_lend(worker, writer_lends_after_ms(executor->writer));
-    wants_checkpoint = writer_store_pass(executor->writer, finished);
-    if (atomic_load(&executor->shutting_down))
+    do {
+        wants_checkpoint = writer_store_pass(executor->writer, finished) || wants_checkpoint;
+        workers_hand_back(&executor->workers, finished);
+        is_stopping = atomic_load(&executor->shutting_down);
+    } while (is_stopping && writer_has_untried(executor->writer));
+    if (is_stopping)
         writer_give_up(executor->writer, finished);
     workers_hand_back(&executor->workers, finished);
     worker_reclaim(worker);
     return wants_checkpoint;
 }
 
-/* Takes the jobs that have arrived during a store pass, unless the answerer has some: those come
- * first. */
-static void executor_take(void *context, struct job_list *arrived)
+/* As writer_take_fn. */
+static size_t executor_take(void *context, struct job_list *arrived, size_t least)
 {
     struct executor *executor = context;
 
-    worker_take_unborrowed(&executor->each[JOB_DECIDE], arrived);
+    return worker_take_lent(&executor->each[JOB_DECIDE], arrived, least);
 }
 
 static void *executor_run_writer(void *argument)
@@ -181,7 +185,7 @@ static void *executor_run_answerer(void *argument)
                 answerer_prepare(executor->answerer);
                 prepare_ms = clock_ms() + PREPARE_MS;
             }
-            worker_wait(worker, clock_ms() + WATCH_MS, NULL);
+            worker_wait(worker, clock_ms() + HELP_MS, NULL);
         }
         answerer_rest(executor->answerer);
     }

@@ -139,14 +139,18 @@ void worker_reclaim(struct worker *worker)
     (void)pthread_mutex_unlock(&workers->mutex);
 }
 
-void worker_take_unborrowed(struct worker *worker, struct job_list *jobs)
+size_t worker_take_lent(struct worker *worker, struct job_list *jobs, size_t least)
 {
     struct workers *workers = worker->workers;
+    size_t n = 0;
 
     (void)pthread_mutex_lock(&workers->mutex);
     if (!worker->is_borrowed)
+        n = job_count(&worker->queue);
+    if (n >= least)
         STAILQ_CONCAT(jobs, &worker->queue);
     (void)pthread_mutex_unlock(&workers->mutex);
+    return n;
 }
 
 bool worker_borrow(struct worker *worker, struct job_list *jobs)
@@ -157,7 +161,7 @@ bool worker_borrow(struct worker *worker, struct job_list *jobs)
 
     (void)pthread_mutex_lock(&workers->mutex);
     now_ms = clock_ms();
-    worker->is_slow = worker->lends_ms > 0 && now_ms >= worker->lends_ms;
+    worker->is_slow = worker->lends_ms > 0 && now_ms >= worker->lends_ms && !workers->stopping;
     worker->is_borrowed = worker->is_slow && !STAILQ_EMPTY(&worker->queue);
     if (worker->is_borrowed)
         STAILQ_CONCAT(jobs, &worker->queue);

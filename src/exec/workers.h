@@ -88,8 +88,9 @@ void worker_wait(struct worker *worker, uint64_t until_ms, struct job_list *jobs
 void worker_lend(struct worker *worker, unsigned after_ms);
 void worker_reclaim(struct worker *worker);
 
-/* Takes the jobs in the queue while it is lent, unless the helper has some: those come first. */
-void worker_take_unborrowed(struct worker *worker, struct job_list *jobs);
+/* Takes the jobs in the queue while it is lent, if there are at least so many, and the helper has
+ * none, which would come first. Returns how many are there. */
+size_t worker_take_lent(struct worker *worker, struct job_list *jobs, size_t least);
 
 /* By the helper: takes the jobs in the queue if the worker lends it. Then they have to be returned.
  * Returns false if the worker has not lent for a while or stops: it need not be watched until it

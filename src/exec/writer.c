@@ -9,7 +9,8 @@
  * its later ones for that package go there too, because they must see its effect. A store pass
  * waits for the lock for a moment only; then new arrivals get their read pass, so that known
  * content is answered whoever holds the lock. While a store pass takes longer, the answerer does
- * the read pass.
+ * the read pass. The commit of a store pass may begin the transaction of the next one
+ * (writer_next.c); until that ends, arrivals go to the lock queue at once.
  *
  * An error in a transaction is the error of each request in it: nothing was stored, and the package
  * cache, which may hold rows that were not stored, is cleared. After ERROR_LOCKED the requests are
@@ -128,7 +129,12 @@ uint64_t writer_delay_us(const struct writer *writer, size_t n_arrived, size_t *
 
 unsigned writer_lends_after_ms(const struct writer *writer)
 {
-    return store_can_begin_next(writer->store) ? LEND_NEW_MS : LEND_MS;
+    return store_least_next(writer->store) > 0 ? LEND_NEW_MS : LEND_MS;
+}
+
+bool writer_has_untried(const struct writer *writer)
+{
+    return writer->has_untried;
 }
 
 bool writer_has_waiting(const struct writer *writer)

@@ -23,8 +23,9 @@ ERROR_MUST_CHECK int writer_create(struct writer **writer, const struct store_op
     struct invalid_rows *invalid_rows, struct error *error);
 void writer_free(struct writer *writer);
 
-/* Appends jobs that have arrived, or none. Must not wait. */
-typedef void (*writer_take_fn)(void *context, struct job_list *arrived);
+/* Appends the jobs that have arrived, if there are at least so many. Returns how many have arrived.
+ * Must not wait. */
+typedef size_t (*writer_take_fn)(void *context, struct job_list *arrived, size_t least);
 
 /* Sets where a store pass takes more jobs from, so that their transaction can begin with its
  * commit. */
@@ -41,8 +42,9 @@ void writer_read_pass(struct writer *writer, struct job_list *arrived, struct jo
 void writer_tick(struct writer *writer);
 
 /* The store pass: decides the waiting jobs, stores their rows, and appends the jobs to finished:
- * their results are set, and durable. Jobs whose lock is held elsewhere go on waiting. Returns
- * whether the checkpointer should run now. */
+ * their results are set, and durable. Jobs whose lock is held elsewhere go on waiting. It may leave
+ * jobs for the next pass whose transaction it has begun (writer_set_source); until then nothing is
+ * read for others. Returns whether the checkpointer should run now. */
 bool writer_store_pass(struct writer *writer, struct job_list *finished);
 
 /* Reads a piece of a package that is too large to be read at once, for a few milliseconds, if jobs
@@ -64,6 +66,9 @@ bool writer_is_behind(struct writer *writer, struct job *job);
 
 /* Returns how long a store pass may take before the answerer helps, in ms. */
 unsigned writer_lends_after_ms(const struct writer *writer);
+
+/* Returns whether jobs wait that no store pass has tried. */
+bool writer_has_untried(const struct writer *writer);
 
 /* Returns whether jobs wait for a store pass. */
 bool writer_has_waiting(const struct writer *writer);

@@ -26,8 +26,10 @@ struct writer {
     struct rollback *rollback;
     struct readiness readiness;
     struct lock_queue lock_queue;
-    size_t n_begun; /* the first jobs of the lock queue: their transaction has begun with the last
-                       commit (store_commit_and_begin) */
+    size_t n_begun;   /* the first jobs of the lock queue: their transaction has begun with the last
+                         commit (store_commit_and_begin) */
+    bool next_shares; /* too many of the jobs that came last share packages with those before */
+    bool has_untried; /* jobs have come during the last store pass */
     writer_take_fn take; /* writer_set_source; NULL: none */
     void *take_context;
     uint64_t check_ms;     /* when the mark may be checked again */
@@ -44,10 +46,26 @@ struct writer {
     /* and the packages in lock_queue, which the answerer asks for */
 };
 
+/* ---- writer_next.c ---- */
+
+/* Returns how many jobs of the lock queue the next store pass takes. */
+size_t writer_split(const struct writer *writer);
+
+/* Inside a transaction, before its commit: chooses jobs whose transaction can begin with it, after
+ * a wait for them if that pays. Returns their number; they are the first ones of the lock queue. */
+size_t writer_gather_next(struct writer *writer, struct job_list *finished);
+
+/* Returns the first n jobs of the lock queue as a batch. */
+struct store_batch writer_next_batch(const struct writer *writer, size_t n);
+
+/* ---- writer_read.c ---- */
+
 /* Leaves all jobs, or those up to the first one that a read pass may answer (only_new), to the
  * store pass. Those that can't be stored, or queued, are finished. */
 void writer_queue_all(
     struct writer *writer, struct job_list *arrived, struct job_list *finished, bool only_new);
+
+/* ---- writer.c ---- */
 
 /* Copies what the store has found out, for other threads. */
 void writer_publish(struct writer *writer);

@@ -7,12 +7,8 @@
 #include "exec/writer.h"
 #include "exec/writer_state.h"
 
-#include <time.h>
-
 #define COMMIT_AGAIN_MS 50      /* the least pause after a commit that failed: a full disk */
 #define MAX_COMMIT_AGAIN_MS 500 /* the longest; between them, as long as the try took */
-#define SLICES 8                /* of a wait for more jobs */
-#define HALVED 16               /* a batch of so many may be halved */
 #define SLOW_MS 20              /* a store pass that takes longer: guessing wrong costs much */
 
 /* Decides one job and adds its row. An error here fails the transaction; a job that can't be
@@ -59,7 +55,7 @@ static void writer_set_aside(struct writer *writer, struct job_list *scanned)
     struct job_list kept = STAILQ_HEAD_INITIALIZER(kept);
     struct job *job;
 
-    if (!package_cache_has_scans(writer->cache))
+    if (!package_cache_has_scans(writer->cache) || writer->n_begun > 0)
         return;
     while ((job = STAILQ_FIRST(&writer->lock_queue.jobs))) {
         STAILQ_REMOVE_HEAD(&writer->lock_queue.jobs, entry);
@@ -104,24 +100,12 @@ static int writer_take_one(
     return result;
 }
 
-/* Returns how many jobs the next transaction takes: those that it has begun with, or all. If the
- * transaction after it can begin with its commit, it leaves half of them to that. Otherwise all
- * clients would get their answers at once, and nothing would be there to begin with. */
-static size_t writer_choose_size(const struct writer *writer)
-{
-    const size_t n = job_count(&writer->lock_queue.jobs);
-
-    if (writer->n_begun > 0)
-        return writer->n_begun;
-    return n >= HALVED && writer->take && store_can_begin_next(writer->store) ? n / 2 : n;
-}
-
 /* Takes the jobs of the next transaction out of the queue. */
 static void writer_take_waiting(struct writer *writer, struct store_pass *pass)
 {
     struct job *job;
 
-    for (size_t n = writer_choose_size(writer); n > 0; n--) {
+    for (size_t n = writer_split(writer); n > 0; n--) {
         job = STAILQ_FIRST(&writer->lock_queue.jobs);
         STAILQ_REMOVE_HEAD(&writer->lock_queue.jobs, entry);
         STAILQ_INSERT_TAIL(&pass->waiting, job, entry);
@@ -142,46 +126,14 @@ static int writer_take_all(struct writer *writer, struct store_pass *pass, struc
     return result;
 }
 
-/* Takes jobs that have arrived during this store pass. The answerer looks at later ones: it must
- * not miss that these wait. */
-static void writer_take_arrived(struct writer *writer, struct job_list *finished)
-{
-    struct job_list arrived = STAILQ_HEAD_INITIALIZER(arrived);
-
-    (void)pthread_mutex_lock(&writer->mutex);
-    writer->take(writer->take_context, &arrived);
-    writer_queue_all(writer, &arrived, finished, false);
-    (void)pthread_mutex_unlock(&writer->mutex);
-}
-
-/* Finds jobs whose transaction can begin with the commit of this one, unless some of this one go on
- * waiting, which come first. Waits for them if that pays. Returns their number. */
-static size_t writer_find_next(
-    struct writer *writer, const struct store_pass *pass, struct job_list *finished)
-{
-    struct timespec slice = {.tv_sec = 0};
-    size_t n_enough;
-
-    if (!writer->take || !store_can_begin_next(writer->store) || outage_is_on(&writer->outage) ||
-        !STAILQ_EMPTY(&pass->held) || !STAILQ_EMPTY(&pass->scanned))
-        return 0;
-    slice.tv_nsec = (long)store_batch_delay_us(writer->store, 0, 0, &n_enough) * 1000 / SLICES;
-    writer_take_arrived(writer, finished);
-    for (int i = 0; slice.tv_nsec > 0 && i < SLICES; i++) {
-        if (job_count(&writer->lock_queue.jobs) >= n_enough)
-            break;
-        (void)nanosleep(&slice, NULL);
-        writer_take_arrived(writer, finished);
-    }
-    return job_count(&writer->lock_queue.jobs);
-}
-
-/* Commits, and begins the next transaction if there are jobs for it. */
+/* Commits, and begins the next transaction if there are jobs for it. Those of this one that go on
+ * waiting come first. */
 static int writer_commit(struct writer *writer, const struct store_pass *pass,
     struct job_list *finished, struct error *error)
 {
-    const size_t n_next = writer_find_next(writer, pass, finished);
-    const struct store_batch next = job_batch(&writer->lock_queue.jobs, &writer->outage);
+    const bool has_others = !STAILQ_EMPTY(&pass->held) || !STAILQ_EMPTY(&pass->scanned);
+    const size_t n_next = has_others ? 0 : writer_gather_next(writer, finished);
+    const struct store_batch next = writer_next_batch(writer, n_next);
     uint64_t before_us = clock_us();
     uint64_t took_us;
     int result;
@@ -265,30 +217,44 @@ static void writer_note_success(struct writer *writer, struct store_pass *pass)
         retry_note(&writer->outage, &pass->held, &is_held);
 }
 
-/* Settles the jobs of a store pass, on which the answerer may look meanwhile. Those that go on
- * waiting come before younger ones. */
-static void writer_settle(struct writer *writer, struct store_pass *pass, int result,
-    const struct error *error, struct job_list *finished)
+/* Puts the jobs of a store pass that go on waiting back into the queue, before younger ones, and
+ * moves the others to ended. */
+static void writer_put_back(struct writer *writer, struct store_pass *pass, int result,
+    const struct error *error, struct job_list *ended)
 {
     struct lock_queue *queue = &writer->lock_queue;
     struct job_list younger = STAILQ_HEAD_INITIALIZER(younger);
 
-    (void)pthread_mutex_lock(&writer->mutex);
     STAILQ_CONCAT(&younger, &queue->jobs);
     lock_queue_put_back(queue, &pass->held);
-    if (result != 0)
+    if (result == ERROR_LOCKED) {
         lock_queue_put_back(queue, &pass->decided);
-    else if (writer->n_begun > 0)
-        lock_queue_forget(queue, &pass->decided);
-    STAILQ_CONCAT(finished, &pass->decided);
-    if (result == ERROR_LOCKED)
         retry_note(&writer->outage, &queue->jobs, error);
+    }
     lock_queue_put_back(queue, &pass->scanned);
+    retry_expire(&writer->outage, &queue->jobs, ended);
+    if (result == 0)
+        STAILQ_CONCAT(ended, &pass->decided);
+    else
+        job_fail_all(&pass->decided, ended, result, error);
+    writer->has_untried = !STAILQ_EMPTY(&younger);
     STAILQ_CONCAT(&queue->jobs, &younger);
-    if (writer->n_begun == 0)
-        retry_expire(&writer->outage, &queue->jobs, finished);
-    lock_queue_clear_if_empty(queue);
+}
+
+/* Settles the jobs of a store pass, on which the answerer may look meanwhile. */
+static void writer_settle(struct writer *writer, struct store_pass *pass, int result,
+    const struct error *error, struct job_list *finished)
+{
+    struct job_list ended = STAILQ_HEAD_INITIALIZER(ended);
+
+    (void)pthread_mutex_lock(&writer->mutex);
+    writer_put_back(writer, pass, result, error, &ended);
+    if (STAILQ_EMPTY(&writer->lock_queue.jobs))
+        lock_queue_clear_if_empty(&writer->lock_queue);
+    else
+        lock_queue_forget(&writer->lock_queue, &ended);
     (void)pthread_mutex_unlock(&writer->mutex);
+    STAILQ_CONCAT(finished, &ended);
 }
 
 bool writer_store_pass(struct writer *writer, struct job_list *finished)
@@ -315,8 +281,6 @@ bool writer_store_pass(struct writer *writer, struct job_list *finished)
     STAILQ_CONCAT(&pass.decided, &pass.waiting);
     if (result == 0)
         writer_note_success(writer, &pass);
-    else if (result != ERROR_LOCKED)
-        job_fail_all(&pass.decided, finished, result, &error);
     writer_settle(writer, &pass, result, &error, finished);
     writer->next_try_ms = 0;
     if (result == ERROR_LOCKED && writer_has_waiting(writer))

@@ -160,7 +160,7 @@ struct store_ops {
         enum store_blocking blocking, struct error *error);
     int (*begin_write)(struct store *store, const struct store_batch *batch, unsigned wait_ms,
         struct error *error);
-    bool (*can_begin_next)(const struct store *store); /* optional */
+    size_t (*least_next)(const struct store *store); /* optional */
     int (*commit)(struct store *store, const struct store_batch *next, struct error *error);
     void (*touch)(struct store *store); /* optional */
     void (*rollback)(struct store *store);
@@ -287,15 +287,15 @@ ERROR_MUST_CHECK static inline int store_commit(struct store *store, struct erro
     return store->ops->commit(store, NULL, error);
 }
 
-/* Inside a writing transaction: returns whether store_commit_and_begin pays. */
-static inline bool store_can_begin_next(const struct store *store)
+/* Returns the least number of requests for which store_commit_and_begin pays; 0: it does not. */
+static inline size_t store_least_next(const struct store *store)
 {
-    return store->ops->can_begin_next && store->ops->can_begin_next(store);
+    return store->ops->least_next ? store->ops->least_next(store) : 0;
 }
 
 /* Like store_commit, and has the database begin the next transaction right behind the commit, which
- * saves a round trip. After success, the next call is store_begin_write with the same batch, or
- * store_rollback. After a failure, nothing has begun. Only if store_can_begin_next. */
+ * saves a round trip. After success, the next transaction is that of store_begin_write with the
+ * same batch; store_rollback ends it before. After a failure, nothing has begun. */
 ERROR_MUST_CHECK static inline int store_commit_and_begin(
     struct store *store, const struct store_batch *next, struct error *error)
 {
@@ -310,7 +310,7 @@ static inline void store_rollback(struct store *store)
 
 /* Returns how long to wait for more requests before the next batch; 0: not at all. n_waiting
  * requests are left from the last batch, and n_arrived have come since. The wait can end early when
- * n_enough have arrived. */
+ * n_enough have arrived. Inside a transaction: before a commit that can begin the next one. */
 static inline uint64_t store_batch_delay_us(
     const struct store *store, size_t n_waiting, size_t n_arrived, size_t *n_enough)
 {

@@ -17,20 +17,23 @@ DELAY_S = 0.002
 
 
 class Stream(threading.Thread):
-    """A client that sends new content for a few packages of its own and one of all, until it is
-    told to end. It has always sent AHEAD requests more than it has answers."""
+    """A client that sends new content for packages of its own and one of all, until it is
+    told to end, two for each in turn. It has always sent AHEAD requests more than it has answers.
+    """
 
-    def __init__(self, server, name):
+    def __init__(self, server, name, packages=None):
         super().__init__()
         self.client = Client(("127.0.0.1", server.port), timeout=60)
-        self.packages = [f"{name}-{n}-r0" for n in range(5)] + ["common-r0"]
+        own = [f"{name}-{n}-r0" for n in range(30)]
+        self.packages = packages or own + ["common-r0"]
         self.name_of_client = name
         self.over = threading.Event()
         self.sent = 0
         self.answers = []  # (version, checksum, answer), in their order
 
     def request(self, turn):
-        return self.packages[turn % 6], f"{self.name_of_client}-{turn}"
+        package = self.packages[turn // 2 % len(self.packages)]
+        return package, f"{self.name_of_client}-{turn}"
 
     def run(self):
         while not self.over.is_set() or len(self.answers) < self.sent:
@@ -48,8 +51,8 @@ class Stream(threading.Thread):
 class Streams:
     """Several clients at once."""
 
-    def __init__(self, server):
-        self.each = [Stream(server, f"client{n}") for n in range(CLIENTS)]
+    def __init__(self, server, **options):
+        self.each = [Stream(server, f"client{n}", **options) for n in range(CLIENTS)]
 
     def __enter__(self):
         for stream in self.each:
@@ -222,17 +225,44 @@ def test_a_package_that_another_session_holds_delays_only_its_own_requests(
     streams.check([row for row in rows_of(server) if row[0] != "other-r0"])
 
 
-def test_a_server_that_stops_answers_what_it_has_stored(server, proxy, serve, database):
+def test_no_package_stays_locked_from_one_transaction_to_the_next(server, proxy):
+    """Other servers would hardly get it."""
+    with Streams(server, packages=["common-r0"]) as streams:
+        streams.wait_for_more(1000)
+    streams.check(rows_of(server))
+    assert proxy.begun_early == 0
+
+
+def test_a_server_that_stops_stores_what_it_has_received(
+    server, proxy, serve, database
+):
     streams = Streams(server)
     for stream in streams.each:
         stream.daemon = True
         stream.start()
     wait_for_early_begins(proxy)
     server.stop()
-    answers = [(v, c, a["value"]) for v, c, a in streams.answers if "value" in a]
+    for stream in streams.each:
+        stream.join(60)
     other = serve("--file", database, folder="other")
     stored = {(v, c): value for v, _, c, value in rows_of(other)}
-    assert answers
-    assert all(
-        stored[version, checksum] == value for version, checksum, value in answers
-    )
+    assert streams.answers
+    for version, checksum, answer in streams.answers:
+        assert stored[version, checksum] == answer.get("value"), answer
+
+
+def test_errors_have_a_reason_also_for_the_next_transaction(serve, proxy, database):
+    uri = f"postgresql://prservd@127.0.0.1:{proxy.port}/{name_of(database)}"
+    server = serve("--file", uri, "--patience", 1)
+    with Streams(server) as streams:
+        wait_for_early_begins(proxy)
+        proxy.drop_everything()
+        poll(
+            lambda: any("invoke-error" in a for *_, a in streams.answers),
+            "an error",
+            60,
+        )
+        proxy.heal()
+        streams.wait_for_more()
+    for _, _, answer in streams.answers:
+        assert "value" in answer or name_of(database) in str(answer), answer

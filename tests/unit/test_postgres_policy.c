@@ -182,15 +182,15 @@ static void the_next_transaction_begins_early_if_most_is_new_and_nothing_is_held
 
     (void)state;
     read_and_transact(&policy, 100, 75, 75);
-    assert_false(postgres_policy_begins_next(&policy));
+    assert_int_equal(postgres_policy_least_next(&policy), 0);
     read_and_transact(&policy, 100, 76, 76);
-    assert_true(postgres_policy_begins_next(&policy));
+    assert_int_equal(postgres_policy_least_next(&policy), 8);
     transact(&policy, 100, 1, 0, 99, 1000);
-    assert_false(postgres_policy_begins_next(&policy));
+    assert_int_equal(postgres_policy_least_next(&policy), 0);
     transact(&policy, 100, 0, 0, 100, 1000);
-    assert_true(postgres_policy_begins_next(&policy));
+    assert_int_equal(postgres_policy_least_next(&policy), 8);
     fail_to_lock(&policy);
-    assert_false(postgres_policy_begins_next(&policy));
+    assert_int_equal(postgres_policy_least_next(&policy), 0);
 }
 
 static void before_a_commit_those_are_waited_for_that_were_answered_last(void **state)

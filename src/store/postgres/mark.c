@@ -226,6 +226,7 @@ static void postgres_mark_read(struct postgres_store *store)
     struct error ignored;
     PGresult *reply = NULL;
 
+    store->conn.until_ms = clock_ms() + POSTGRES_MIN_TRANSACTION_MS;
     if (postgres_run(&store->conn, postgres_sql_find_rollback, &reply, &ignored) == 0 &&
         PQntuples(reply) == 1 && mark_parse(&rollback->mark, text_of(PQgetvalue(reply, 0, 0)))) {
         rollback->is_rolled_back = true;

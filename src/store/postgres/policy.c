@@ -53,9 +53,12 @@ void postgres_policy_lock(struct postgres_policy *policy, size_t n, size_t n_hel
     policy->held_until_ms = now_ms + HELD_SLICE_MS;
 }
 
-bool postgres_policy_begins_next(const struct postgres_policy *policy)
+size_t postgres_policy_least_next(const struct postgres_policy *policy)
 {
-    return policy->skips_read && policy->scope == POSTGRES_WAIT_LOCKED && policy->n_held == 0;
+    const bool begins_next =
+        policy->skips_read && policy->scope == POSTGRES_WAIT_LOCKED && policy->n_held == 0;
+
+    return begins_next ? LARGE_BATCH : 0;
 }
 
 static enum postgres_scope postgres_policy_next_scope(
@@ -98,7 +101,8 @@ uint64_t postgres_policy_delay_us(const struct postgres_policy *policy, size_t n
         *n_enough = 1;
         return (uint64_t)HELD_SLICE_MS * 1000;
     }
-    /* Clients that just got their answers ask again soon: one transaction does the work of two. */
+    /* Clients that just got their answers ask again soon: one transaction does the work of two.
+     * While a transaction is under way, these are the clients of the one before. */
     *n_enough = policy->began_us > 0 ? policy->n_answered : policy->n_items + n_arrived;
     if (policy->took_us < LONG_TRANSACTION_US || *n_enough <= 1)
         return 0;

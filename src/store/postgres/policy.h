@@ -27,7 +27,7 @@ struct postgres_policy {
     bool skips_read;           /* the read pass of a large batch does not pay at the moment */
     size_t n_read;             /* requests of the read pass before the next transaction */
     size_t n_items;            /* requests of the last transaction, without the held ones */
-    size_t n_answered;         /* the same, of the last one that was committed */
+    size_t n_answered;         /* the same, if it was committed; or 0 */
     size_t n_held;             /* requests that it left out, because others held their packages */
     uint64_t held_until_ms;    /* when these are tried again */
     uint64_t began_us;         /* begin of the current transaction; 0: there is none */
@@ -51,9 +51,9 @@ void postgres_policy_begin_write(struct postgres_policy *policy, uint64_t now_us
 /* Notes that the transaction of n requests has its locks, but for the packages of n_held. */
 void postgres_policy_lock(struct postgres_policy *policy, size_t n, size_t n_held, uint64_t now_ms);
 
-/* Returns whether the next transaction should begin with the commit of this one: its packages are
- * waited for, and its requests get no read pass. */
-bool postgres_policy_begins_next(const struct postgres_policy *policy);
+/* As store_least_next: the next transaction waits for its packages, and its requests get no read
+ * pass. */
+size_t postgres_policy_least_next(const struct postgres_policy *policy);
 
 /* Notes that the transaction has ended: its result, and the number of rows that it has stored. */
 void postgres_policy_end_write(

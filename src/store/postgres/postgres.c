@@ -139,11 +139,13 @@ static int postgres_store_begin_write(
     return postgres_store_fail_held(store, error);
 }
 
-static bool postgres_store_can_begin_next(const struct store *base)
+static size_t postgres_store_least_next(const struct store *base)
 {
     const struct postgres_store *store = (const struct postgres_store *)base;
+    const bool can_begin =
+        !base->rollback.is_rolled_back && !atomic_load(store->options.shutting_down);
 
-    return postgres_policy_begins_next(&store->policy) && !base->rollback.is_rolled_back;
+    return can_begin ? postgres_policy_least_next(&store->policy) : 0;
 }
 
 static int postgres_store_commit(
@@ -230,7 +232,7 @@ static const struct store_ops postgres_ops = {
     .begin_read = postgres_store_begin_read,
     .begin_write = postgres_store_begin_write,
     .has_lock = postgres_store_has_lock,
-    .can_begin_next = postgres_store_can_begin_next,
+    .least_next = postgres_store_least_next,
     .commit = postgres_store_commit,
     .touch = postgres_mark_touch,
     .rollback = postgres_store_rollback,

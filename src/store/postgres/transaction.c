@@ -301,8 +301,8 @@ int postgres_transaction_commit(
     int result =
         postgres_pipeline_send(&store->conn, steps, STEPS, postgres_transaction_send, store, error);
 
-    if (result == 0 && next)
-        result = postgres_transaction_send_next(store, next, error);
+    if (result == 0 && next && postgres_transaction_send_next(store, next, error) != 0)
+        result = ERROR_LOCKED; /* this one may have been committed */
     if (result == 0)
         result = postgres_pipeline_take(&store->conn, steps, STEPS, true, replies, error);
     if (!store->has_begun_next)
@@ -321,7 +321,8 @@ void postgres_transaction_end(struct postgres_store *store)
 {
     struct error ignored;
 
-    store->conn.until_ms = clock_ms() + ROLLBACK_MS;
+    if (store->in_transaction)
+        store->conn.until_ms = clock_ms() + ROLLBACK_MS;
     postgres_transaction_skip_next(store);
     postgres_facts_clear(store->facts);
     postgres_pieces_clear(store);
