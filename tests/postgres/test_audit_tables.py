@@ -6,6 +6,7 @@ import pytest
 
 from harness import ROOT, SANITIZER, Refused, poll
 from postgres_cluster import holding, name_of
+from postgres_proxy import Proxy
 from prserv_command import bench
 from rows import M4
 
@@ -46,6 +47,31 @@ def test_locked_tables_delay_no_answer(serve, shared_cluster, database):
         release()
     wait_for(server, "b", *(f"c{number}" for number in range(50)))
     assert server.log.count("the audit log is written later") == 1
+
+
+@pytest.mark.parametrize("how", ["before", "after", "late", "lost"])
+def test_a_batch_is_stored_once_though_its_commit_is_interrupted(
+    serve, shared_cluster, database, how
+):
+    """late: the COMMIT arrives after the server has connected again."""
+    with Proxy(shared_cluster.port) as proxy:
+        uri = f"postgresql://prservd@127.0.0.1:{proxy.port}/{name_of(database)}"
+        server = serve("--file", uri)
+        server.get_pr(*M4, "a")
+        wait_for(server, "a")
+        server.get_pr(*M4, "b")
+        seen = proxy.accepted
+        proxy.cut_at_commit("late" if how == "lost" else how)
+        poll(lambda: proxy.cuts == 1, "the commit of the record")
+        if how in ("late", "lost"):
+            poll(lambda: proxy.accepted > seen, "the server to come back")
+            assert proxy.release(is_lost=how == "lost") == 1
+        poll(lambda: "The audit log is written again" in server.log, "the next try")
+        server.get_pr(*M4, "c")
+        wait_for(server, "c")
+        assert checksums(server) == ["c", "b", "a"]
+        churn = server.ask({"get-churn": {}})
+        assert str(churn).count("'revisions': 3") == 1, churn
 
 
 def test_a_new_database_grows_fast(serve, shared_cluster, database):

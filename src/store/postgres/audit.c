@@ -5,14 +5,19 @@
  * The connection is made as that of a store, in a thread of its own (attempt.c), so that connecting
  * has an end. Commits are not waited for (synchronous_commit = off): a crash of the database may
  * lose the last records. A batch is one round trip of arrays. Packages and checksums are found by
- * their hashes, as prserv_row has them, so that no text is stored twice. */
+ * their hashes, as prserv_row has them, so that no text is stored twice.
+ *
+ * A batch whose connection broke may have been stored. Before the next try, its first record is
+ * looked for, under a lock that each try of a batch holds until it ends. */
 #include "store/postgres/audit.h"
 
 #include "base/clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "audit_statements.inc"
 
@@ -25,10 +30,13 @@ enum { KEYS, TIMES, DIGESTS, VALUES, REQUESTS, RIGHTS, PEERS, ANNOTATIONS };
 enum {
     BATCH_BEGIN,
     BATCH_LIMIT,
+    BATCH_LOCK,
     BATCH_ADD,
     BATCH_COUNT,
     BATCH_USE,
     BATCH_COMMIT,
+    BATCH_HAS,
+    BATCH_ROLLBACK,
     BATCH_STATEMENTS
 };
 
@@ -231,6 +239,26 @@ static int postgres_audit_send_limit(struct postgres_audit *audit, struct error 
     return postgres_audit_send_word(audit, limit, error);
 }
 
+/* Makes the next try of a batch wait until this one has ended, also without its connection. */
+static int postgres_audit_send_lock(struct postgres_audit *audit, struct error *error)
+{
+    char lock[64];
+
+    (void)snprintf(lock, sizeof lock, "SELECT pg_advisory_xact_lock(%" PRId64 ")", audit->lock_key);
+    return postgres_audit_send_word(audit, lock, error);
+}
+
+/* Asks for the first record. */
+static int postgres_audit_send_has(struct postgres_audit_writing *writing, struct error *error)
+{
+    struct postgres_audit *audit = writing->audit;
+
+    postgres_audit_begin_revisions(audit);
+    if (!postgres_audit_add_revision(audit, &writing->batch->revisions[0]))
+        return error_set_memory(error);
+    return postgres_send(&audit->conn, "audit_has", audit->arrays, 4, error);
+}
+
 static int postgres_audit_send(void *context, size_t i, struct error *error)
 {
     struct postgres_audit_writing *writing = context;
@@ -240,32 +268,73 @@ static int postgres_audit_send(void *context, size_t i, struct error *error)
         return postgres_audit_send_word(writing->audit, "BEGIN", error);
     case BATCH_LIMIT:
         return postgres_audit_send_limit(writing->audit, error);
+    case BATCH_LOCK:
+        return postgres_audit_send_lock(writing->audit, error);
     case BATCH_ADD:
         return postgres_audit_send_revisions(writing, error);
     case BATCH_COUNT:
         return postgres_audit_send_counts(writing, error);
     case BATCH_USE:
         return postgres_audit_send_uses(writing, error);
+    case BATCH_HAS:
+        return postgres_audit_send_has(writing, error);
+    case BATCH_ROLLBACK:
+        return postgres_audit_send_word(writing->audit, "ROLLBACK", error);
     default:
         return postgres_audit_send_word(writing->audit, "COMMIT", error);
     }
 }
 
+/* Finds out whether a batch that failed was stored all the same. */
+static int postgres_audit_settle_doubt(
+    struct postgres_audit_writing *writing, bool *is_stored, struct error *error)
+{
+    static const bool wanted[BATCH_STATEMENTS] = {[BATCH_BEGIN] = true,
+        [BATCH_LIMIT] = true,
+        [BATCH_LOCK] = true,
+        [BATCH_HAS] = true,
+        [BATCH_ROLLBACK] = true};
+    struct postgres_audit *audit = writing->audit;
+    PGresult *replies[BATCH_STATEMENTS];
+    int result = postgres_pipeline(
+        &audit->conn, wanted, BATCH_STATEMENTS, postgres_audit_send, writing, replies, error);
+
+    if (result == 0) {
+        *is_stored = postgres_get_int8(replies[BATCH_HAS], 0, 0) > 0;
+        audit->is_in_doubt = false;
+    }
+    postgres_clear(replies, BATCH_STATEMENTS);
+    return result;
+}
+
+/* The connection may break while a batch is committed. The caller tries the same batch again. */
 static int postgres_audit_write(
     struct audit_store *store, const struct audit_batch *batch, struct error *error)
 {
     struct postgres_audit *audit = (struct postgres_audit *)store;
     struct postgres_audit_writing writing = {.audit = audit, .batch = batch};
-    const bool wanted[BATCH_STATEMENTS] = {
-        true, true, batch->n_revisions > 0, batch->n_revisions > 0, batch->n_uses > 0, true};
+    const bool has_revisions = batch->n_revisions > 0;
+    const bool wanted[BATCH_STATEMENTS] = {[BATCH_BEGIN] = true,
+        [BATCH_LIMIT] = true,
+        [BATCH_LOCK] = true,
+        [BATCH_ADD] = has_revisions,
+        [BATCH_COUNT] = has_revisions,
+        [BATCH_USE] = batch->n_uses > 0,
+        [BATCH_COMMIT] = true};
     PGresult *replies[BATCH_STATEMENTS];
+    bool is_stored = false;
     int result = postgres_audit_enter(audit, error);
 
     if (result != 0)
         return result;
+    if (audit->is_in_doubt && has_revisions)
+        result = postgres_audit_settle_doubt(&writing, &is_stored, error);
+    if (result != 0 || is_stored)
+        return postgres_audit_fail(audit, result);
     result = postgres_pipeline(
         &audit->conn, wanted, BATCH_STATEMENTS, postgres_audit_send, &writing, replies, error);
     postgres_clear(replies, BATCH_STATEMENTS);
+    audit->is_in_doubt = result != 0;
     return postgres_audit_fail(audit, result);
 }
 
@@ -349,6 +418,8 @@ int postgres_audit_create(
     audit->conn.name = audit->name;
     audit->file = strdup(options->file);
     audit->digest = digest_create();
+    if (getrandom(&audit->lock_key, sizeof audit->lock_key, 0) != sizeof audit->lock_key)
+        audit->lock_key = 0;
     if (!audit->file || !audit->digest) {
         postgres_audit_close(&audit->base);
         return error_set_memory(error);

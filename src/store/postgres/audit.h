@@ -18,6 +18,8 @@ struct postgres_audit {
     struct digest *digest;
     struct postgres_array arrays[8];
     int64_t expired_package; /* the packages up to this one were looked at */
+    int64_t lock_key;        /* of the advisory lock that a batch holds; random */
+    bool is_in_doubt;        /* the last batch may have been stored, though it failed */
 };
 
 /* Makes sure of a connection. Fails with ERROR_LOCKED, ERROR_STORE. For a reader, has_tables is

@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS prserv_audit_content (
     PRIMARY KEY (package, digest)
 )
 
--- Prepares the statements that write: records, the counts of their packages, requests for contents.
+-- Prepares the statements that write: records, the counts of their packages, requests for contents;
+-- audit_has looks for a record, among the last ones of its package.
 -- A record of a return has 16 added to its request. Rows are locked in the order of packages. Why
 -- LATERAL and OFFSET 0: see the note above the statement make in statements.sql. ANY (ARRAY()) uses an
 -- index, where IN could read the whole table.
@@ -69,6 +70,12 @@ CROSS JOIN LATERAL (SELECT id FROM prserv_package WHERE key = u.key OFFSET 0) AS
 GROUP BY p.id, u.digest ORDER BY p.id, u.digest
 ON CONFLICT (package, digest) DO UPDATE SET count = known.count + excluded.count,
     last_us = greatest(known.last_us, excluded.last_us);
+PREPARE audit_has (bytea[], int8[], bytea[], text[]) AS
+SELECT count(*)::int8 FROM (
+    SELECT time_us, digest, value FROM prserv_audit_revision
+    WHERE package = (SELECT id FROM prserv_package WHERE key = $1[1])
+    ORDER BY id DESC LIMIT 20000
+) AS last WHERE time_us = $2[1] AND digest = $3[1] AND value = $4[1];
 PREPARE audit_expire (int8[], int8[]) AS
 WITH old AS (
     DELETE FROM prserv_audit_revision WHERE id = ANY (ARRAY(
