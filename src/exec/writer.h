@@ -67,7 +67,7 @@ bool writer_is_behind(struct writer *writer, struct job *job);
 /* Returns how long a store pass may take before the answerer helps, in ms. */
 unsigned writer_lends_after_ms(const struct writer *writer);
 
-/* Returns whether jobs wait that no store pass has tried. */
+/* Returns whether jobs wait that no store pass has tried, though the last one has succeeded. */
 bool writer_has_untried(const struct writer *writer);
 
 /* Returns whether jobs wait for a store pass. */

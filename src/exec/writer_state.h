@@ -29,7 +29,7 @@ struct writer {
     size_t n_begun;   /* the first jobs of the lock queue: their transaction has begun with the last
                          commit (store_commit_and_begin) */
     bool next_shares; /* too many of the jobs that came last share packages with those before */
-    bool has_untried; /* jobs have come during the last store pass */
+    bool has_untried; /* jobs have come during the last store pass, which has succeeded */
     writer_take_fn take; /* writer_set_source; NULL: none */
     void *take_context;
     uint64_t check_ms;     /* when the mark may be checked again */

@@ -237,7 +237,7 @@ static void writer_put_back(struct writer *writer, struct store_pass *pass, int 
         STAILQ_CONCAT(ended, &pass->decided);
     else
         job_fail_all(&pass->decided, ended, result, error);
-    writer->has_untried = !STAILQ_EMPTY(&younger);
+    writer->has_untried = result == 0 && !STAILQ_EMPTY(&younger);
     STAILQ_CONCAT(&queue->jobs, &younger);
 }
 

@@ -222,6 +222,18 @@ def test_invalid_rows_are_ignored(serve, shared_cluster, database):
 # ---- the order of revisions ----
 
 
+def test_a_package_that_was_deleted_by_hand_is_made_again(
+    serve, shared_cluster, database
+):
+    server = serve("--file", database)
+    for number in range(3):
+        assert server.get_pr("m4-1", "all", f"c{number}") == str(number)
+    delete = "DELETE FROM prserv_row; DELETE FROM prserv_package"
+    shared_cluster.psql(delete, name_of(database))
+    for number in range(3):
+        assert server.get_pr("m4-1", "all", f"d{number}") == str(number)
+
+
 def test_revisions_of_every_length_are_in_order(serve, database):
     """Even if they differ only after the part that an index holds."""
     server = serve("--file", database)

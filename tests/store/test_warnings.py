@@ -174,7 +174,7 @@ def test_the_log_names_who_keeps_the_wal_growing(serve, path):
         client.get_pr(*M4, "first")
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM PRMAIN").fetchone() == (1,)
-        for n in range(80):
+        for n in range(150):
             client.get_pr(*M4, f"{n:04}" * 250_000)
         grown = re.compile(
             rf"WARNING .* The WAL {path}-wal has grown to \d+ MB, because somebody has been "
