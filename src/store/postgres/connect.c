@@ -27,7 +27,6 @@ void postgres_disconnect(struct postgres_store *store)
     postgres_pieces_clear(store);
     store->pieces.has_no_marks = false;
     store->is_scanning = store->in_transaction = store->has_begun_next = false;
-    postgres_facts_forget_seen(store->facts);
     PQfinish(store->conn.connection);
     store->conn.connection = NULL;
     store->conn.is_broken = store->conn.is_doubtful = false;

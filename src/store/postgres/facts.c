@@ -5,7 +5,6 @@
 #include "store/postgres/facts.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { COLUMN_ELEMENT, COLUMN_KIND, COLUMN_CHECKSUM, COLUMN_VALUE, COLUMN_ID };
 
@@ -60,44 +59,6 @@ struct facts_package *postgres_facts_find(
 {
     buffer_set_pair(&facts->key, version, pkgarch);
     return buffer_failed(&facts->key) ? NULL : map_find(&facts->packages, buffer_text(&facts->key));
-}
-
-/* ---- packages that exist ---- */
-
-uint64_t *postgres_facts_seen(
-    struct postgres_facts *facts, const struct facts_package *package, uint64_t *beginning)
-{
-    memcpy(beginning, package->digest, sizeof *beginning);
-    return &facts->seen[*beginning % FACTS_SEEN];
-}
-
-void postgres_facts_forget_seen(struct postgres_facts *facts)
-{
-    if (facts->has_seen)
-        memset(facts->seen, 0, sizeof facts->seen);
-    facts->has_seen = false;
-}
-
-/* Remembers the packages that exist, of those that are locked. One that does not exist any more has
- * been deleted by somebody, who may have deleted others. */
-static void postgres_facts_see(struct postgres_facts *facts)
-{
-    uint64_t beginning;
-
-    for (size_t i = 0; i < facts->n_elements; i++) {
-        const struct facts_package *package = facts->elements[i].package;
-        uint64_t *seen = postgres_facts_seen(facts, package, &beginning);
-
-        if (!package->is_named)
-            continue;
-        if (package->id == 0 && *seen == beginning) {
-            postgres_facts_forget_seen(facts);
-            return;
-        }
-        if (package->id > 0)
-            *seen = beginning;
-        facts->has_seen = true;
-    }
 }
 
 /* ---- the answer ---- */
@@ -170,7 +131,6 @@ int postgres_facts_take(
         return error_set_memory(error);
     for (int row = 0; row < n_rows; row++)
         postgres_facts_take_row(facts, row);
-    postgres_facts_see(facts);
     return postgres_facts_take_locks(facts, locked, error);
 }
 

@@ -11,7 +11,6 @@
 #include "store/postgres/postgres.h"
 
 #define FACTS_NO_ROW (-1)
-#define FACTS_SEEN 16384 /* places for packages that are known to exist */
 
 /* The parameters of the question, an array each; an element of the question is in all of them. */
 enum {
@@ -65,14 +64,7 @@ struct postgres_facts {
     struct digest *digest; /* borrowed */
     struct postgres_array question[N_QUESTION];
     struct postgres_array names[N_NAMES]; /* each package once */
-    bool must_make;                       /* one of them may be missing */
-    bool has_seen;                        /* seen is not empty */
-    uint64_t seen[FACTS_SEEN]; /* the beginnings of the digests of packages that exist; 0: none */
 };
-
-/* Returns the place for a package in seen, and the beginning of its digest. */
-uint64_t *postgres_facts_seen(
-    struct postgres_facts *facts, const struct facts_package *package, uint64_t *beginning);
 
 /* Returns NULL if the package is not in the question, or if memory ran out (buffer_failed of key).
  * The key stays for adding it. */

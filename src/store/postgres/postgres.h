@@ -251,9 +251,6 @@ void postgres_facts_free(struct postgres_facts *facts);
 ERROR_MUST_CHECK int postgres_facts_want(
     struct postgres_facts *facts, const struct store_batch *batch, struct error *error);
 
-/* Forgets which packages exist: this may be another database. */
-void postgres_facts_forget_seen(struct postgres_facts *facts);
-
 /* Put statements with one reply each into the pipeline: making the packages, locking them (all, or
  * those that nobody else holds), and asking the question. */
 ERROR_MUST_CHECK int postgres_facts_send_make(

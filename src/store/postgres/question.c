@@ -38,13 +38,9 @@ static struct facts_checksum *postgres_question_add_checksum(
 static void postgres_question_name(
     struct postgres_facts *facts, const struct store_item *item, struct facts_package *package)
 {
-    uint64_t beginning;
-
     if (package->is_named)
         return;
     package->is_named = true;
-    if (*postgres_facts_seen(facts, package, &beginning) != beginning)
-        facts->must_make = true;
     postgres_array_text(&facts->names[NAMES_KEY], postgres_hash_text(package->digest));
     postgres_array_text(&facts->names[NAMES_VERSION], text_not_null(item->version));
     postgres_array_text(&facts->names[NAMES_PKGARCH], text_not_null(item->pkgarch));
@@ -134,7 +130,6 @@ static void postgres_question_begin(struct postgres_facts *facts)
     };
 
     postgres_facts_clear(facts);
-    facts->must_make = false;
     for (int i = 0; i < N_QUESTION; i++)
         postgres_array_begin(&facts->question[i], types[i]);
     postgres_array_begin(&facts->names[NAMES_KEY], POSTGRES_BYTEA);

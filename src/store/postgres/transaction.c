@@ -16,7 +16,6 @@
 #include "store/postgres/transaction.h"
 
 #include "base/clock.h"
-#include "store/postgres/facts.h"
 
 #include <string.h>
 
@@ -99,12 +98,11 @@ static int postgres_transaction_send(void *context, size_t step, struct error *e
     }
 }
 
-/* Sets the statements that a transaction begins with, for the question that was built. */
+/* Sets the statements that a transaction begins with. */
 static void postgres_transaction_choose(
     const struct postgres_store *store, enum postgres_scope scope, bool steps[STEPS])
 {
     memcpy(steps, write_steps[scope], sizeof write_steps[scope]);
-    steps[STEP_MAKE] = steps[STEP_MAKE] && store->facts->must_make;
     steps[STEP_MARK] = store->mark.is_on;
 }
 
@@ -129,15 +127,17 @@ static int postgres_transaction_take(struct postgres_store *store, const bool st
     return result;
 }
 
-/* Asks the question that was built, in a round trip. */
-static int postgres_transaction_ask(
-    struct postgres_store *store, const bool steps[STEPS], struct error *error)
+/* Asks for the facts that a batch wants, in a round trip. */
+static int postgres_transaction_ask(struct postgres_store *store, const struct store_batch *batch,
+    const bool steps[STEPS], struct error *error)
 {
     const uint64_t began_ms = clock_ms();
     PGresult *replies[STEPS];
-    int result = postgres_pipeline(
-        &store->conn, steps, STEPS, postgres_transaction_send, store, replies, error);
+    int result = postgres_facts_want(store->facts, batch, error);
 
+    if (result == 0)
+        result = postgres_pipeline(
+            &store->conn, steps, STEPS, postgres_transaction_send, store, replies, error);
     return result == 0 ? postgres_transaction_take(store, steps, replies, began_ms, error) : result;
 }
 
@@ -154,9 +154,7 @@ static int postgres_transaction_ask_to_read(
     steps[STEP_PROVE] = proves;
     if (proves)
         store->conn.until_ms = postgres_proof_end_ms(store, store->conn.until_ms);
-    result = postgres_facts_want(store->facts, batch, error);
-    if (result == 0)
-        result = postgres_transaction_ask(store, steps, error);
+    result = postgres_transaction_ask(store, batch, steps, error);
     if (proves && result == ERROR_LOCKED && postgres_proof_check(store, &unproven) != 0)
         *error = unproven;
     return result;
@@ -276,12 +274,9 @@ int postgres_transaction_write(struct postgres_store *store, const struct store_
     result = postgres_transaction_prepare(store, batch, until_ms, error);
     if (result != 0)
         return result;
-    if (!store->has_tables)
-        return postgres_proof_run(store, error);
-    result = postgres_facts_want(store->facts, batch, error);
     postgres_transaction_choose(store, scope, steps);
-    if (result == 0)
-        result = postgres_transaction_ask(store, steps, error);
+    result = store->has_tables ? postgres_transaction_ask(store, batch, steps, error)
+                               : postgres_proof_run(store, error);
     if (result == 0)
         postgres_calm(store);
     return result;
