@@ -35,7 +35,7 @@
 #define PREPARE_MS 1000      /* how often the answerer makes sure of its connection */
 #define DELAY_SLICES 8
 #define LOOK_AFTER_MS 1000
-#define SCAN_NICE 15 /* exports and counts leave the processors to other requests */
+#define SCAN_NICE 19 /* exports and counts leave the processors to other requests */
 #define DELIVER_BYTES ((size_t)512 * 1024) /* of values and pieces, before input is read again */
 
 enum { CHECKPOINTER = JOB_SCAN + 1, ANSWERER, WORKERS };
