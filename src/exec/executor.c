@@ -111,7 +111,7 @@ static void executor_wake_checkpointer(struct executor *executor, bool wants_che
 }
 
 /* Stores what waits. What the read pass has answered goes out first. When the server stops, each
- * job is tried once. Returns whether the checkpointer should run now. */
+ * job is tried once, unless one fails. Returns whether the checkpointer should run now. */
 static bool executor_store(
     struct executor *executor, struct worker *worker, struct job_list *finished)
 {

@@ -26,8 +26,8 @@
 #include <stdlib.h>
 
 #define CHECK_MS 500   /* between two checks of the mark */
-#define LEND_MS 5      /* a store pass that takes longer gets the answerer's help, */
-#define LEND_NEW_MS 50 /* also while most content is new, and it would answer little */
+#define LEND_MS 5      /* a store pass that takes longer gets the answerer's help */
+#define LEND_NEW_MS 50 /* the same while most content is new: the answerer can answer little */
 #define CACHE_BYTES ((size_t)64 * 1024 * 1024)
 
 void writer_publish(struct writer *writer)

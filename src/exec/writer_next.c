@@ -5,7 +5,6 @@
  * Jobs whose packages are in the transaction under way wait for the one after: so nobody keeps a
  * package locked from one transaction to the next, and other servers get their turn. If these are
  * more than a quarter, all wait for one transaction, which takes less time than two. */
-#include "exec/decide.h"
 #include "exec/writer.h"
 #include "exec/writer_state.h"
 

@@ -13,14 +13,14 @@ ERROR_MUST_CHECK int postgres_transaction_read(struct postgres_store *store,
 
 /* Begins a transaction that writes, locks the batch's packages, and asks what it wants. Goes on
  * with the one that was begun with the last commit, if there is one. After an error, the caller
- * ends it. Fails as store_begin_write. */
+ * calls postgres_transaction_end. Fails as store_begin_write. */
 ERROR_MUST_CHECK int postgres_transaction_write(struct postgres_store *store,
     const struct store_batch *batch, enum postgres_scope scope, uint64_t until_ms,
     struct error *error);
 
-/* Adds the rows and commits. next: the batch whose transaction begins right behind that
- * (has_begun_next), unless there is no memory for it; NULL: none. After an error, the caller ends
- * it. */
+/* Adds the rows and commits. next: a batch whose transaction begins right behind the commit; NULL:
+ * none. Sets has_begun_next: false if the memory for next ran out. After an error, the caller calls
+ * postgres_transaction_end. */
 ERROR_MUST_CHECK int postgres_transaction_commit(
     struct postgres_store *store, const struct store_batch *next, struct error *error);
 
